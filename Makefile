@@ -21,3 +21,23 @@ venv: .venv/ready ## the development environment in .venv
 .PHONY: lock
 lock: $(UV) ## renew the hash-pinned locks in requirements/
 	scripts/lock
+
+.PHONY: engine
+engine: ## a container engine that answers: the one there is, or the distribution's
+	@scripts/engine
+
+.PHONY: base
+base: engine ## the image that all of ours are built on
+	@scripts/base
+
+.PHONY: images
+images: base ## all images, into the local engine
+	@scripts/images
+
+.PHONY: up
+up: images ## a simulated fleet of three machines: asked one question, then left running
+	@scripts/up
+
+.PHONY: down
+down: ## end the simulated fleet and remove what it left
+	docker compose --file compose/compose.yaml down --volumes --remove-orphans
