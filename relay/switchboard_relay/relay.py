@@ -9,7 +9,7 @@ from typing import Any, Self
 from .connection import Answer
 from .errors import BodyTooLarge, ClientLeft
 from .pool import Pool
-from .wire import Request, Header
+from .wire import Header, Request
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -25,6 +25,16 @@ class Client:
         self._receive = receive
         self._is_read = asyncio.Event()
         self.has_left = False
+
+    async def body(self) -> bytes | AsyncIterator[bytes]:
+        """The request body: whole where all of it has arrived already, else as it arrives.
+
+        Raises:
+            ClientLeft: the client went before its end.
+        """
+        pieces = self.pieces()
+        first = await anext(pieces)
+        return first if self._is_read.is_set() else _continued(first, pieces)
 
     async def read(self, limit: int) -> bytes:
         """The whole request body.
@@ -64,6 +74,12 @@ class Client:
         while not self.has_left:
             message = await self._receive()
             self.has_left = message["type"] == "http.disconnect"
+
+
+async def _continued(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece
 
 
 class leaving_with_client:  # noqa: N801 - reads as a statement: `async with leaving_with_client(client):`

@@ -1,0 +1,102 @@
+"""What the proxy itself answers, apart from what comes from behind it.
+
+    ProxyError                    `status`, `code`, `started`; words safe to show
+    ├── Unauthorized         401  no or wrong Basic credential
+    ├── HostRefused          421  not one of this proxy's names
+    ├── OriginRefused        403  a page of another origin asks
+    ├── PathRefused          400  a path that two readers could read differently
+    ├── NotFound             404  below /-/, but nothing of ours
+    ├── ProfileUnknown       404  no profile of this machine
+    ├── ProfileNotServed     503  the agent would run it as another profile
+    ├── BodyTooLarge         413
+    ├── AgentUnreachable     502  nothing was sent to the agent
+    ├── DashboardUnreachable 502  nothing was sent to the dashboard
+    └── AgentOutcomeUnknown  502  it was sent, and no answer came
+
+`started` says whether the agent may have begun to work: `no` or `unknown`.
+"""
+
+import orjson
+from switchboard_relay import Headers
+
+
+class ProxyError(Exception):
+    """An answer of the proxy's own, in the OpenAI envelope."""
+
+    status = 500
+    code = "proxy_error"
+    kind = "api_error"
+    started = "no"
+    headers: Headers = ()
+
+    def body(self) -> bytes:
+        """The OpenAI error envelope, as JSON."""
+        error = {"message": str(self), "type": self.kind, "param": None, "code": self.code}
+        return orjson.dumps({"error": error})
+
+
+class Unauthorized(ProxyError):
+    """Basic is missing or wrong; which part is wrong is not told."""
+
+    status, code, kind = 401, "invalid_credentials", "authentication_error"
+    headers = ((b"www-authenticate", b'Basic realm="hermes-switchboard", charset="UTF-8"'),)
+
+
+class HostRefused(ProxyError):
+    """The Host header names somebody else: a stale DNS name, or a page that rebinds one."""
+
+    status, code, kind = 421, "host_refused", "invalid_request_error"
+
+
+class OriginRefused(ProxyError):
+    """A browser asks on behalf of a page that is not this proxy's own."""
+
+    status, code, kind = 403, "origin_refused", "permission_error"
+
+
+class PathRefused(ProxyError):
+    """Dot segments, empty segments, or encoded slashes, dots and control characters."""
+
+    status, code, kind = 400, "path_refused", "invalid_request_error"
+
+
+class NotFound(ProxyError):
+    """No route of the proxy's own has this path."""
+
+    status, code, kind = 404, "not_found", "invalid_request_error"
+
+
+class ProfileUnknown(ProxyError):
+    """The profile is not one that this proxy was told of."""
+
+    status, code, kind = 404, "profile_unknown", "invalid_request_error"
+
+
+class ProfileNotServed(ProxyError):
+    """The agent does not tell this profile from others: a turn for it would run as the default one."""
+
+    status, code = 503, "profile_not_served"
+
+
+class BodyTooLarge(ProxyError):
+    """The body is longer than an agent's API server takes."""
+
+    status, code, kind = 413, "body_too_large", "invalid_request_error"
+
+
+class AgentUnreachable(ProxyError):
+    """The API server of the profile does not accept connections."""
+
+    status, code = 502, "agent_unreachable"
+
+
+class DashboardUnreachable(ProxyError):
+    """The dashboard does not accept connections."""
+
+    status, code = 502, "dashboard_unreachable"
+
+
+class AgentOutcomeUnknown(ProxyError):
+    """The request went to the agent, and no answer came back: it may have run."""
+
+    status, code, started = 502, "agent_outcome_unknown", "unknown"

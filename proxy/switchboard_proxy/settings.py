@@ -1,0 +1,83 @@
+"""What an operator can change about one proxy."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from switchboard_service.secret_file import SecretFile
+
+from .routes import DEFAULT_PROFILE
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+ProfileName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+
+
+class Profile(BaseModel):
+    """Where the API server of one profile is, on this machine's loopback."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    port: Port = 8642
+    key_file: str = "api_server_key"
+    """Holds the profile's API_SERVER_KEY; relative to the secrets folder."""
+    prefix: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$")] = ""
+    """`/p/<name>` where several profiles share one gateway (`multiplex_profiles`), else empty."""
+
+
+class ProxySettings(BaseSettings):
+    """The environment of one proxy: names are these in capitals, after `SWITCHBOARD_PROXY_`."""
+
+    model_config = SettingsConfigDict(env_prefix="SWITCHBOARD_PROXY_", frozen=True)
+
+    listen_address: IPvAnyAddress
+    """The machine's tailnet address, or one of loopback; anything else needs `allow_untrusted_bind`."""
+    port: Port = 9121
+    allow_untrusted_bind: bool = False
+    user: Annotated[str, Field(pattern=r"^[^:\s]+$")] = "coordinator"
+    secrets_folder: Path = Path("/run/switchboard/secrets")
+    profiles: dict[ProfileName, Profile] = {DEFAULT_PROFILE: Profile()}
+    """As JSON: {"default": {"port": 8642, "key_file": "api_server_key", "prefix": ""}, …}."""
+    dashboard_port: Port = 9119
+    names: Annotated[tuple[str, ...], NoDecode] = ()
+    """Host names that the proxy may be called by, beside its address; comma separated."""
+    max_body_bytes: Annotated[int, Field(gt=0)] = 10_000_000
+    """As much as an agent's API server takes (hermes-agent 0.19.0)."""
+    drain_seconds: Annotated[float, Field(gt=0)] = 20.0
+    """How long running answers may go on after SIGTERM; a container's stop_grace_period must be longer."""
+
+    @field_validator("names", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("names")
+    @classmethod
+    def _are_host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not name.isascii() or not name.replace("-", "").replace(".", "").isalnum():
+                raise ValueError(f"{name!r} is no host name: letters, digits, dots and hyphens, without a port")
+        return value
+
+    @model_validator(mode="after")
+    def _tell_profiles_apart(self) -> Self:
+        if DEFAULT_PROFILE not in self.profiles:
+            raise ValueError(f"profiles lacks `{DEFAULT_PROFILE}`, which /v1/ leads to")
+        places: dict[tuple[int, str], str] = {}
+        for name, profile in self.profiles.items():
+            other = places.setdefault((profile.port, profile.prefix), name)
+            if other != name:
+                raise ValueError(
+                    f"profiles {other} and {name} lead to the same place: give one a prefix or a port of its own"
+                )
+        return self
+
+    @cached_property
+    def password(self) -> SecretFile:
+        """The password of this peer's Basic pair."""
+        return SecretFile(self.secrets_folder / "proxy_password")
+
+    def key(self, profile: str) -> SecretFile:
+        """The file that holds one profile's API_SERVER_KEY."""
+        return SecretFile(self.secrets_folder / self.profiles[profile].key_file)
