@@ -42,15 +42,10 @@ def main() -> None:
 
 
 def _serve(settings: ProxySettings) -> None:
-    address = str(settings.listen_address)
-    check_address(
-        address,
-        allow_untrusted=settings.allow_untrusted_bind,
-        setting="SWITCHBOARD_PROXY_ALLOW_UNTRUSTED_BIND",
-    )
+    check_address(settings.listen_address, settings.allow_untrusted_bind, "SWITCHBOARD_PROXY_LISTEN_ADDRESS")
     proxy = Proxy(settings)
     logs.configure(expected=(AnswerBroken,))
-    listener = open_listener(address, settings.port)
+    listener = open_listener(settings.listen_address, settings.port)
     serve(proxy, listener, drain_seconds=settings.drain_seconds)
 
 

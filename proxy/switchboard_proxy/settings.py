@@ -1,6 +1,5 @@
 """What an operator can change about one proxy."""
 
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -73,7 +72,7 @@ class ProxySettings(BaseSettings):
                 )
         return self
 
-    @cached_property
+    @property
     def password(self) -> SecretFile:
         """The password of this peer's Basic pair."""
         return SecretFile(self.secrets_folder / "proxy_password")
