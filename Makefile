@@ -32,7 +32,7 @@ base: engine ## the image that all of ours are built on
 
 .PHONY: images
 images: base ## all images, into the local engine
-	@scripts/images
+	@images/build
 
 .PHONY: up
 up: images ## a simulated fleet of three machines: asked one question, then left running
@@ -41,3 +41,12 @@ up: images ## a simulated fleet of three machines: asked one question, then left
 .PHONY: down
 down: ## end the simulated fleet and remove what it left
 	docker compose --file compose/compose.yaml down --volumes --remove-orphans
+
+.PHONY: bench
+bench: .venv/ready ## one hop side by side with other proxies (QUICK=1: at most 45 s)
+	@bench/packages
+	$(RUN)/python -m bench $(if $(QUICK),--quick)
+
+.PHONY: test-real
+test-real: .venv/ready ## the tests against real hermes-agents alone
+	$(RUN)/pytest tests/real_agent
