@@ -1,0 +1,83 @@
+"""The socket that a service listens on: which addresses may be used, and how it is opened.
+
+What is set on the listening socket holds for every connection that it accepts (Linux): a peer that vanished without a
+word is noticed within 30 s.
+"""
+
+import errno
+import socket
+from ipaddress import IPv4Address, IPv6Address, ip_network
+
+TAILNET = (ip_network("100.64.0.0/10"), ip_network("fd7a:115c:a1e0::/48"))
+LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+BACKLOG = 2048
+
+_OPTIONS = (
+    ("SO_REUSEADDR", socket.SOL_SOCKET, 1),
+    ("SO_KEEPALIVE", socket.SOL_SOCKET, 1),
+    ("TCP_NODELAY", socket.IPPROTO_TCP, 1),
+    ("TCP_KEEPIDLE", socket.IPPROTO_TCP, 10),
+    ("TCP_KEEPINTVL", socket.IPPROTO_TCP, 5),
+    ("TCP_KEEPCNT", socket.IPPROTO_TCP, 4),
+    ("TCP_USER_TIMEOUT", socket.IPPROTO_TCP, 30_000),
+)
+
+
+class UntrustedAddress(Exception):
+    """The address is neither in a tailnet nor loopback. The text says what to set."""
+
+
+class ListenError(Exception):
+    """The socket could not be opened. The text says why and what to do."""
+
+
+def check_address(address: IPv4Address | IPv6Address, allow_untrusted: bool, variable: str) -> None:
+    """Let pass what only the tailnet or this machine can reach.
+
+    Args:
+        address: where the service shall listen.
+        allow_untrusted: the operator said that any address will do.
+        variable: the environment variable that holds the address, to name it in the error.
+
+    Raises:
+        UntrustedAddress: anyone on some other network could reach it.
+    """
+    if allow_untrusted or any(address in network for network in TAILNET + LOOPBACK):
+        return
+    raise UntrustedAddress(
+        f"{variable} is {address}, which others than the tailnet can reach: "
+        f"set it to an address of {TAILNET[0]}, {TAILNET[1]} or loopback"
+    )
+
+
+def open_listener(address: IPv4Address | IPv6Address, port: int) -> socket.socket:
+    """A listening, non-blocking TCP socket at exactly this address; port 0 takes a free one.
+
+    Raises:
+        ListenError: the address is not on this machine, or the port is taken or not allowed.
+    """
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        for name, level, value in _OPTIONS:
+            if (option := getattr(socket, name, None)) is not None:
+                listener.setsockopt(level, option, value)
+        listener.bind((str(address), port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ListenError(_reason(error, address, port)) from error
+    listener.setblocking(False)
+    return listener
+
+
+def _reason(error: OSError, address: IPv4Address | IPv6Address, port: int) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"port {port} of {address} is taken: stop what listens there or choose another port"
+        case errno.EADDRNOTAVAIL:
+            return f"{address} is not an address of this machine: is its network (the tailnet) up?"
+        case errno.EACCES:
+            return f"port {port} of {address} may not be opened by this user: choose one above 1023"
+        case _:
+            return f"cannot listen on {address} port {port}: {error.strerror}"
