@@ -29,7 +29,7 @@ class Transport(httpx.AsyncBaseTransport):
         """
         if request.url.scheme != "http":
             raise httpx.UnsupportedProtocol(f"{request.url.scheme} is not carried here, only http", request=request)
-        exchange = self._pool(request.url).exchange(
+        exchange = self.pool(request.url.host, request.url.port or 80).exchange(
             Request(
                 method=request.method.encode("ascii"),
                 target=request.url.raw_path,
@@ -45,11 +45,12 @@ class Transport(httpx.AsyncBaseTransport):
         for pool in self._pools.values():
             pool.close()
 
-    def _pool(self, url: httpx.URL) -> Pool:
-        origin = url.host, url.port or 80
+    def pool(self, host: str, port: int) -> Pool:
+        """The connections to one origin, for exchanges that need no httpx."""
+        origin = host, port
         pool = self._pools.get(origin)
         if pool is None:
-            pool = self._pools[origin] = Pool(*origin, connect_seconds=self._connect_seconds)
+            pool = self._pools[origin] = Pool(host, port, connect_seconds=self._connect_seconds)
         return pool
 
 

@@ -1,0 +1,247 @@
+"""Chat completions: the request as a client sent it, and what a peer's frames say. Pure.
+
+A request is edited in place, so that a peer gets the client's own bytes with nothing but `model` (and, for a client
+that does not stream, `stream`) replaced.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from json.decoder import scanstring  # type: ignore[attr-defined]
+from typing import Any, Literal, Self
+
+import orjson
+
+from . import sse
+from .errors import MalformedRequest
+
+Answers = Literal["sections", "choices"]
+
+_BLANK = re.compile(r"[ \t\r\n]*")
+_TRUE = frozenset(("true", "1", "yes", "on"))  # what an agent takes for true (hermes-agent 0.19.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One body of `POST /v1/chat/completions`."""
+
+    model: str
+    is_stream: bool
+    answers: Answers
+    _text: str
+    _spans: dict[str, tuple[int, int]]
+
+    @classmethod
+    def parse(cls, body: bytes) -> Self:
+        """Read a body, keeping where each top-level value stands.
+
+        Raises:
+            MalformedRequest: not a JSON object with `model` and `messages` as OpenAI defines them.
+        """
+        try:
+            text = body.decode()
+            values, spans = _members(text)
+        except ValueError as error:
+            raise MalformedRequest(f"the body is not a JSON object: {error}") from None
+        model = values.get("model")
+        if not isinstance(model, str) or not model:
+            raise MalformedRequest("`model` says who is asked: `profile@peer`, or `all@group`", param="model")
+        messages = values.get("messages")
+        if not isinstance(messages, list) or not messages or not all(isinstance(entry, dict) for entry in messages):
+            raise MalformedRequest("`messages` must be a list of message objects, and not empty", param="messages")
+        stream = values.get("stream", False)
+        is_stream = stream is True or str(stream).lower() in _TRUE
+        return cls(model, is_stream, _answers(values.get("switchboard")), text, spans)
+
+    def for_peer(self, model: str) -> bytes:
+        """The same request, asking `model`, as a stream."""
+        edits = {self._spans["model"]: json.dumps(model)}
+        if not self.is_stream and "stream" in self._spans:
+            edits[self._spans["stream"]] = "true"
+        elif not self.is_stream:
+            begin = self._text.index("{") + 1
+            edits[begin, begin] = '"stream":true,'
+        text = self._text
+        for (begin, end), value in sorted(edits.items(), reverse=True):
+            text = text[:begin] + value + text[end:]
+        return text.encode()
+
+
+def _answers(options: object) -> Answers:
+    if options is None:
+        return "sections"
+    if not isinstance(options, dict):
+        raise MalformedRequest("`switchboard` must be an object", param="switchboard")
+    answers = options.get("answers", "sections")
+    if answers not in ("sections", "choices"):
+        raise MalformedRequest("`answers` is `sections` or `choices`", param="switchboard.answers")
+    return "choices" if answers == "choices" else "sections"
+
+
+def _members(text: str) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
+    """The members of a JSON object and where each value stands; a key that is there twice is refused."""
+    decoder = json.JSONDecoder()
+    values: dict[str, Any] = {}
+    spans: dict[str, tuple[int, int]] = {}
+
+    def skip(position: int) -> int:
+        match = _BLANK.match(text, position)
+        return match.end() if match else position
+
+    def expect(position: int, characters: str) -> str:
+        found = text[position : position + 1]
+        if not found or found not in characters:
+            raise ValueError(f"expected {' or '.join(characters)} at character {position}")
+        return found
+
+    position = skip(0)
+    expect(position, "{")
+    position = skip(position + 1)
+    while text[position : position + 1] != "}":
+        expect(position, '"')
+        key, position = scanstring(text, position + 1)
+        if key in values:
+            raise ValueError(f"{key!r} is there twice")
+        position = skip(position)
+        expect(position, ":")
+        begin = skip(position + 1)
+        values[key], end = decoder.raw_decode(text, begin)
+        spans[key] = begin, end
+        position = skip(end)
+        if expect(position, ",}") == ",":
+            position = skip(position + 1)
+            expect(position, '"')
+    if skip(position + 1) != len(text):
+        raise ValueError("there is more after its end")
+    return values, spans
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """Progress of a tool, as the peer tells it: `tool`, `toolCallId`, `status`, …"""
+
+    progress: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The last chunk of an answer. `failure` is the peer's own text where its turn failed."""
+
+    reason: str
+    usage: dict[str, Any] | None
+    failure: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """Comments, the role, the end mark, events that are new to us: nothing to show."""
+
+
+PeerEvent = Text | Tool | Finish | Quiet
+QUIET = Quiet()
+TOOL_EVENT = b"hermes.tool.progress"
+
+
+def read_frame(frame: bytes) -> PeerEvent:
+    """What one frame of a peer's chat stream says. What is no JSON object there says nothing."""
+    event, value = _read(frame)
+    if value is None:
+        return QUIET
+    if event == TOOL_EVENT:
+        return Tool(value)
+    if event:
+        return QUIET
+    choices = value.get("choices") or [{}]
+    choice = choices[0]
+    reason = choice.get("finish_reason")
+    failure = _failure(value, reason)
+    if reason or failure is not None:
+        return Finish(reason or "error", value.get("usage"), failure)
+    text = (choice.get("delta") or {}).get("content")
+    return Text(text) if text else QUIET
+
+
+def _read(frame: bytes) -> tuple[bytes, dict[str, Any] | None]:
+    """Event name and JSON object of a frame."""
+    event, data = sse.fields(frame)
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return event, None
+    return event, value if isinstance(value, dict) else None
+
+
+def _failure(value: dict[str, Any], reason: str | None) -> str | None:
+    """The peer's words for a failed turn. `completed` alone does not tell (hermes-agent 0.19.0)."""
+    hermes = value.get("hermes") or {}
+    error = value.get("error")
+    if reason != "error" and not hermes.get("failed") and not error:
+        return None
+    message = error.get("message") if isinstance(error, dict) else error
+    return str(message or hermes.get("error") or "the agent does not say why")
+
+
+def says_that_it_failed(frame: bytes) -> bool:
+    """Whether a frame reports a failed turn; looks closely only where the bytes hint at it."""
+    if b'"error"' not in frame and b'"hermes"' not in frame:
+        return False
+    event = read_frame(frame)
+    return isinstance(event, Finish) and event.failure is not None
+
+
+def is_done(frame: bytes) -> bool:
+    """Whether this frame is the mark after which nothing comes."""
+    return frame.startswith(b"data:") and frame[5:].strip() == b"[DONE]"
+
+
+class Fold:
+    """Puts a stream together into the JSON that the agent would have sent to a client that does not stream."""
+
+    def __init__(self) -> None:
+        self._head: dict[str, Any] = {}
+        self._texts: list[str] = []
+        self.finish: Finish | None = None
+
+    @property
+    def text(self) -> str:
+        """What was said so far."""
+        return "".join(self._texts)
+
+    def feed(self, frame: bytes) -> None:
+        """Take one frame of the stream."""
+        if not self._head:
+            self._head = _head(frame)
+        match read_frame(frame):
+            case Text(text):
+                self._texts.append(text)
+            case Finish() as finish:
+                self.finish = finish
+
+    def completion(self) -> dict[str, Any]:
+        """A `chat.completion` object; members as hermes-agent 0.19.0 orders them."""
+        reason = self.finish.reason if self.finish else "stop"
+        message = {"role": "assistant", "content": self.text}
+        return {
+            "id": None,
+            "object": "chat.completion",
+            "created": None,
+            "model": None,
+            **self._head,
+            "choices": [{"index": 0, "message": message, "finish_reason": reason}],
+            "usage": self.finish.usage if self.finish else None,
+        }
+
+
+def _head(frame: bytes) -> dict[str, Any]:
+    """Id, time and model of the first chunk."""
+    event, value = _read(frame)
+    if event or value is None:
+        return {}
+    return {name: value[name] for name in ("id", "created", "model") if name in value}

@@ -1,0 +1,56 @@
+"""The session headers of a turn: what a peer sees is the consumer's own. Pure.
+
+Two consumers that use the same id must not meet in one session, so the id that a peer sees carries the consumer's name.
+"""
+
+from switchboard_relay import Headers
+from switchboard_relay.wire import Header
+
+from .errors import MalformedRequest
+
+SESSION_HEADERS = (b"x-hermes-session-id", b"x-hermes-session-key")
+LIMIT = 256  # hermes-agent 0.19.0
+_PASSED_ON = frozenset((b"traceparent", b"tracestate"))
+
+
+def to_peer(headers: Headers, *, consumer: str, request_id: str) -> list[Header]:
+    """The headers that go to a peer with a turn.
+
+    Raises:
+        MalformedRequest: a session id or key that an agent would not take.
+    """
+    crossing = [
+        (b"content-type", b"application/json"),
+        (b"accept", b"text/event-stream"),
+        (b"x-request-id", request_id.encode("ascii")),
+    ]
+    for name, value in headers:
+        if name in SESSION_HEADERS:
+            crossing.append((name, _prefix(consumer) + _checked(name, value, consumer)))
+        elif name in _PASSED_ON:
+            crossing.append((name, value))
+    return crossing
+
+
+def to_client(headers: Headers, *, consumer: str) -> list[Header]:
+    """The session headers of a peer's answer, in the client's own words.
+
+    An id that the peer made up is left out: sent back, it would name another session than the one it came from.
+    """
+    prefix = _prefix(consumer)
+    return [
+        (name.lower(), value.removeprefix(prefix))
+        for name, value in headers
+        if name.lower() in SESSION_HEADERS and value.startswith(prefix)
+    ]
+
+
+def _prefix(consumer: str) -> bytes:
+    return consumer.encode("ascii") + b"."
+
+
+def _checked(name: bytes, value: bytes, consumer: str) -> bytes:
+    room = LIMIT - len(_prefix(consumer))
+    if not value or len(value) > room or any(not 0x20 <= byte < 0x7F for byte in value):
+        raise MalformedRequest(f"{name.decode()} takes 1 to {room} visible ASCII characters", param=name.decode())
+    return value
