@@ -6,23 +6,20 @@ import time
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
-from switchboard_relay import BodyTooLarge, Client, ClientLeft, Headers, leaving_with_client
+from switchboard_relay import Client, Headers, leaving_with_client
 
 from . import session, sse
 from .address import Address
 from .chat import ChatRequest, says_that_it_failed
 from .chunks import Completion, arrangement
 from .edge import Asked
-from .errors import ModelNotFound, RequestTooLarge, SwitchboardError
+from .errors import ModelNotFound
 from .fanout import TurnEvent
 from .peer import PeerAnswer
-from .reply import Reply
+from .reply import BODY_LIMIT_BYTES, Reply, failures_told
 from .roster import Roster
 from .routing import Plan, model_ids, plan
 from .turns import QUIET_SECONDS, Question, Turns
-
-BODY_LIMIT_BYTES = 10_000_000
-"""As much as an agent takes (hermes-agent 0.19.0)."""
 
 
 class Models:
@@ -70,14 +67,8 @@ class ChatCompletions:
         """Answer one request."""
         client = Client(receive)
         reply = Reply(scope, receive, send)
-        try:
+        async with failures_told(reply):
             await self._answer(scope, client, reply)
-        except BodyTooLarge as error:
-            await reply.fail(RequestTooLarge(f"the body has more than the {error.limit} bytes that an agent takes"))
-        except SwitchboardError as error:
-            await reply.fail(error)
-        except ClientLeft:
-            pass
         if client.has_left:
             Asked.of(scope).line["outcome"] = "client_left"
 

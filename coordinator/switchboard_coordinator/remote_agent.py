@@ -5,14 +5,13 @@ import time
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.types import Receive, Scope, Send
-from switchboard_relay import BodyTooLarge, Client, ClientLeft, leaving_with_client
+from switchboard_relay import Client, leaving_with_client
 
 from . import session
 from .chat import ChatRequest
 from .edge import Asked
-from .errors import MalformedRequest, RequestTooLarge, SwitchboardError
-from .openai import BODY_LIMIT_BYTES
-from .reply import Reply
+from .errors import MalformedRequest
+from .reply import BODY_LIMIT_BYTES, Reply, failures_told
 from .roster import Roster
 from .routing import plan
 from .turns import Question, Turns
@@ -38,24 +37,16 @@ class Invoke:
         """Answer `{"target", "peer", "profile", "reply", "duration_ms", "usage"}`, or a problem."""
         client = Client(receive)
         reply = Reply(scope, receive, send)
-        try:
+        async with failures_told(reply):
             invocation = _invocation(await client.read(BODY_LIMIT_BYTES))
             async with leaving_with_client(client):
                 await self._invoke(invocation, Asked.of(scope), reply)
-        except BodyTooLarge as error:
-            await reply.fail(RequestTooLarge(f"the body has more than the {error.limit} bytes that an agent takes"))
-        except SwitchboardError as error:
-            await reply.fail(error)
-        except ClientLeft:
-            pass
 
     async def _invoke(self, invocation: Invocation, asked: Asked, reply: Reply) -> None:
         asked.line["model"] = invocation.target
         route = plan(invocation.target, self._roster.now)
         if route.is_group:
-            raise MalformedRequest(
-                "`target` is one address, `profile@peer` or `peer`; ask groups on /v1/chat/completions"
-            )
+            raise MalformedRequest("`target` is one address, `profile@peer`; groups are asked at /v1/chat/completions")
         address = route.lanes[0]
         messages = [{"role": "user", "content": invocation.message}]
         chat = ChatRequest.parse(orjson.dumps({"model": invocation.target, "messages": messages}))

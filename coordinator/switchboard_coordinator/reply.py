@@ -1,12 +1,18 @@
 """One answer on its way to one client: whole, or frame by frame, or an error in the shape that still fits."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import orjson
 from starlette.types import Receive, Scope, Send
-from switchboard_relay import Headers
+from switchboard_relay import BodyTooLarge, ClientLeft, Headers
 
 from .chunks import error_frame
 from .edge import error_response
-from .errors import SwitchboardError
+from .errors import RequestTooLarge, SwitchboardError
+
+BODY_LIMIT_BYTES = 10_000_000
+"""As much as an agent takes (hermes-agent 0.19.0)."""
 
 _STREAM_HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -53,3 +59,16 @@ class Reply:
             return
         await self.show([error_frame(error)])
         await self.end()
+
+
+@asynccontextmanager
+async def failures_told(reply: Reply) -> AsyncIterator[None]:
+    """Tell the client what goes wrong in this block, if it is still there."""
+    try:
+        yield
+    except BodyTooLarge as error:
+        await reply.fail(RequestTooLarge(f"the body has more than the {error.limit} bytes that an agent takes"))
+    except SwitchboardError as error:
+        await reply.fail(error)
+    except ClientLeft:
+        pass

@@ -1,4 +1,4 @@
-"""The peers as they are known now: an immutable snapshot, replaced whole when something changes. Pure but for the holder."""
+"""The peers as they are known now: an immutable snapshot, replaced whole when something changes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
