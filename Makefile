@@ -47,6 +47,28 @@ bench: .venv/ready ## one hop side by side with other proxies (QUICK=1: at most 
 	@bench/packages
 	$(RUN)/python -m bench $(if $(QUICK),--quick)
 
+.PHONY: demo
+demo: .venv/ready ## the same fleet as plain processes with mock agents, until Ctrl-C; needs no engine
+	PYTHONPATH=tests $(RUN)/python -m fleet
+
+.PHONY: lint
+lint: .venv/ready ## style and types
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy relay service proxy coordinator tests bench
+
+.PHONY: test
+test: lint images ## every check there is
+	$(RUN)/pytest --cov --cov-report term --cov-fail-under 90
+
+.PHONY: test-fast
+test-fast: lint ## what needs no engine and no real agent, in at most 60 s
+	$(RUN)/pytest --ignore tests/containers --ignore tests/real_agent --cov --cov-report term --cov-fail-under 90
+
 .PHONY: test-real
 test-real: .venv/ready ## the tests against real hermes-agents alone
 	$(RUN)/pytest tests/real_agent
+
+.PHONY: clean
+clean: ## remove what make brought: the environment, the tools, the caches
+	rm -rf .venv .tools .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
