@@ -1,0 +1,191 @@
+"""Chat requests edited in place, and what a peer's frames say."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from switchboard_coordinator.chat import (
+    QUIET,
+    ChatRequest,
+    Finish,
+    Fold,
+    Text,
+    Tool,
+    is_done,
+    read_frame,
+    says_that_it_failed,
+)
+from switchboard_coordinator.errors import MalformedRequest
+
+MESSAGES = [{"role": "user", "content": "hi"}]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+EXTRAS = st.dictionaries(st.text().filter(lambda key: key not in {"model", "messages", "stream", "switchboard"}), JSON)
+
+
+def body(**members: Any) -> bytes:
+    return json.dumps({"model": "nas", "messages": MESSAGES, **members}).encode()
+
+
+def frame(value: object, event: str = "") -> bytes:
+    head = f"event: {event}\n" if event else ""
+    return f"{head}data: {json.dumps(value)}\n\n".encode()
+
+
+def chunk(delta: dict[str, Any], reason: str | None = None, **more: Any) -> dict[str, Any]:
+    choices = [{"index": 0, "delta": delta, "finish_reason": reason}]
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion.chunk",
+        "created": 7,
+        "model": "m",
+        "choices": choices,
+        **more,
+    }
+
+
+@given(EXTRAS, st.sampled_from([None, 1, 4]), st.booleans())
+def test_a_streaming_request_reaches_the_peer_with_nothing_but_the_model_replaced(
+    extras: dict[str, Any], indent: int | None, ascii_only: bool
+) -> None:
+    value = {**extras, "model": "default@nas", "stream": True, "messages": MESSAGES}
+    text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
+    try:
+        raw = text.encode()
+    except UnicodeEncodeError:  # a lone surrogate cannot stand in UTF-8
+        return
+    sent = ChatRequest.parse(raw).for_peer("hermes-agent")
+    assert sent == raw.replace(b'"model": "default@nas"', b'"model": "hermes-agent"', 1)
+    assert json.loads(sent) == {**value, "model": "hermes-agent"}
+
+
+@pytest.mark.parametrize("stream", [b"", b'"stream": false,', b'"stream" : null ,'])
+def test_a_request_that_does_not_stream_is_asked_as_a_stream(stream: bytes) -> None:
+    raw = b'{ %b "model":"nas", "messages":[{"role":"user"}], "temperature": 1.50 }' % stream
+    sent = ChatRequest.parse(raw).for_peer("work")
+    assert json.loads(sent) == {"stream": True, "model": "work", "messages": [{"role": "user"}], "temperature": 1.5}
+    assert b'"temperature": 1.50 }' in sent
+
+
+def test_a_model_name_inside_a_message_is_left_alone() -> None:
+    raw = b'{"messages":[{"role":"user","content":"\\"model\\": \\"nas\\"","model":"nas"}],"model":"nas","stream":true}'
+    sent = json.loads(ChatRequest.parse(raw).for_peer("work"))
+    assert sent["model"] == "work"
+    assert sent["messages"][0] == {"role": "user", "content": '"model": "nas"', "model": "nas"}
+
+
+@pytest.mark.parametrize(
+    ("value", "is_stream"),
+    [(True, True), ("true", True), ("1", True), (1, True), (False, False), (None, False), ("no", False)],
+)
+def test_stream_is_understood_as_an_agent_understands_it(value: object, is_stream: bool) -> None:
+    assert ChatRequest.parse(body(stream=value)).is_stream is is_stream
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b"", "not a JSON object"),
+        (b"{nope", "not a JSON object"),
+        (b"[1,2]", "not a JSON object"),
+        (b'{"model":"nas",}', "not a JSON object"),
+        (b'{"model":"nas"} x', "not a JSON object"),
+        (b'{"model":"nas","model":"gpu","messages":[]}', "twice"),
+        (b"\xff{}", "not a JSON object"),
+        (b'{"messages":[{}]}', "`model`"),
+        (b'{"model":7,"messages":[{}]}', "`model`"),
+        (b'{"model":"nas"}', "`messages`"),
+        (b'{"model":"nas","messages":[]}', "`messages`"),
+        (b'{"model":"nas","messages":"hi"}', "`messages`"),
+        (b'{"model":"nas","messages":["hi"]}', "`messages`"),
+        (b'{"model":"nas","messages":[{}],"switchboard":1}', "`switchboard`"),
+        (b'{"model":"nas","messages":[{}],"switchboard":{"answers":"x"}}', "`answers`"),
+    ],
+)
+def test_a_malformed_request_is_refused_in_words(raw: bytes, words: str) -> None:
+    with pytest.raises(MalformedRequest, match=words):
+        ChatRequest.parse(raw)
+
+
+def test_answers_are_sections_unless_asked_otherwise() -> None:
+    assert ChatRequest.parse(body()).answers == "sections"
+    assert ChatRequest.parse(body(switchboard={"answers": "choices"})).answers == "choices"
+
+
+@given(st.binary())
+def test_no_body_breaks_the_parser(raw: bytes) -> None:
+    with pytest.raises(MalformedRequest):
+        ChatRequest.parse(raw)
+
+
+@pytest.mark.parametrize(
+    ("raw", "event"),
+    [
+        (frame(chunk({"role": "assistant"})), QUIET),
+        (frame(chunk({"content": "hi"})), Text("hi")),
+        (frame(chunk({"content": ""})), QUIET),
+        (
+            frame({"tool": "terminal", "status": "running"}, "hermes.tool.progress"),
+            Tool({"tool": "terminal", "status": "running"}),
+        ),
+        (frame({"x": 1}, "hermes.new"), QUIET),
+        (frame(chunk({}, "stop", usage={"total_tokens": 3})), Finish("stop", {"total_tokens": 3}, None)),
+        (frame(chunk({}, "length")), Finish("length", None, None)),
+        (
+            frame(chunk({}, "error", error={"message": "HTTP 401", "type": "agent_error"}, hermes={"failed": True})),
+            Finish("error", None, "HTTP 401"),
+        ),
+        (
+            frame(chunk({}, "stop", hermes={"failed": True, "completed": True, "error": "none"})),
+            Finish("stop", None, "none"),
+        ),
+        (frame({"error": {"message": "gone"}}), Finish("error", None, "gone")),
+        (frame({"error": "gone"}), Finish("error", None, "gone")),
+        (frame(chunk({}, "error")), Finish("error", None, "the agent does not say why")),
+        (b"data: [DONE]\n\n", QUIET),
+        (b"data: [1]\n\n", QUIET),
+        (b": keepalive\n\n", QUIET),
+        (b"data: not json\n\n", QUIET),
+        (frame({"choices": []}), QUIET),
+    ],
+)
+def test_a_frame_says_what_it_says(raw: bytes, event: object) -> None:
+    assert read_frame(raw) == event
+    assert says_that_it_failed(raw) is (isinstance(event, Finish) and event.failure is not None)
+
+
+def test_the_word_error_in_a_text_is_no_failure() -> None:
+    assert not says_that_it_failed(frame(chunk({"content": 'the "error" and the "hermes" key'})))
+
+
+def test_the_end_mark_is_known_in_every_spelling() -> None:
+    assert is_done(b"data: [DONE]\n\n")
+    assert is_done(b"data:[DONE]\r\n\r\n")
+    assert not is_done(frame(chunk({"content": "[DONE]"})))
+
+
+def test_a_folded_stream_is_the_json_of_an_agent() -> None:
+    fold = Fold()
+    for raw in (
+        b": keepalive\n\n",
+        frame(chunk({"role": "assistant"})),
+        frame({"tool": "terminal"}, "hermes.tool.progress"),
+        frame(chunk({"content": "he"})),
+        frame(chunk({"content": "llo"})),
+        frame(chunk({}, "stop", usage={"total_tokens": 9})),
+        b"data: [DONE]\n\n",
+    ):
+        fold.feed(raw)
+    assert list(fold.completion().items()) == [
+        ("id", "chatcmpl-1"),
+        ("object", "chat.completion"),
+        ("created", 7),
+        ("model", "m"),
+        ("choices", [{"index": 0, "message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}]),
+        ("usage", {"total_tokens": 9}),
+    ]
