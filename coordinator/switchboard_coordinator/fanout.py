@@ -103,6 +103,7 @@ class Sections:
         self._addresses = addresses
         self._sections = [_Section() for _ in addresses]
         self._live: int | None = None
+        self._has_been_live = False
         self._waiting: list[int] = []  # over, and not shown yet
         self._is_begun = False
 
@@ -120,8 +121,8 @@ class Sections:
         return []
 
     def _text(self, lane: int, text: str) -> list[TurnEvent]:
-        if self._live is None and not self._is_begun:
-            self._live = lane
+        if not self._has_been_live:
+            self._live, self._has_been_live = lane, True
             return [Delta(0, self._begin(lane) + text)]
         if self._live == lane:
             return [Delta(0, text)]

@@ -123,8 +123,7 @@ class Peer:
         self.name = name
         self.credential = credential
         self._pool = pool
-        self._host = f"{entry.host}:{entry.port}".encode("ascii")
-        self._place = f"{entry.host}:{entry.port}"
+        self.place = f"[{entry.host}]:{entry.port}" if ":" in entry.host else f"{entry.host}:{entry.port}"
         self._max_turns = entry.max_turns
         self._turns = 0
 
@@ -167,7 +166,7 @@ class Peer:
         credential = self.credential.header()
         if credential is None:
             raise self._wrong_password()
-        return (b"host", self._host), (b"authorization", credential)
+        return (b"host", self.place.encode("ascii")), (b"authorization", credential)
 
     def _wrong_password(self) -> PeerUnauthorized:
         return PeerUnauthorized(
@@ -176,13 +175,11 @@ class Peer:
 
     def _as_ours(self, error: RelayError, address: Address) -> PeerError:
         if isinstance(error, ConnectTimedOut):
-            return PeerTimeout(
-                f"{self.name} does not answer at {self._place}: is the machine awake and on the tailnet?"
-            )
+            return PeerTimeout(f"{self.name} does not answer at {self.place}: is the machine awake and on the tailnet?")
         if isinstance(error, ConnectFailed):
-            return PeerUnavailable(f"{self.name} takes no connection at {self._place} ({error}): is its proxy running?")
+            return PeerUnavailable(f"{self.name} takes no connection at {self.place} ({error}): is its proxy running?")
         if isinstance(error, AnswerInvalid):
-            return PeerBadResponse(f"what answers at {self._place} for {self.name} does not speak HTTP as a proxy does")
+            return PeerBadResponse(f"what answers at {self.place} for {self.name} does not speak HTTP as a proxy does")
         progress = "broke off its answer" if isinstance(error, AnswerBroken) else "took the turn and gave no answer"
         return PeerOutcomeUnknown(f"{address} {progress} ({error}); it may have run")
 

@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Literal
 
-from .address import Address
+from .address import FLEET, Address
 from .peers_file import PeersFile
 
 State = Literal["up", "degraded", "unauthorized", "down"]
-FLEET = "fleet"
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,8 +67,8 @@ class Watch:
         try:
             async with asyncio.timeout(LOOK_SECONDS):
                 answer = await self._client.get(
-                    f"http://{status.host}:{status.port}/-/profiles",
-                    headers={"authorization": credential} if credential else {},
+                    f"http://{peer.place}/-/profiles",
+                    headers={"authorization": credential.decode("ascii")} if credential else {},
                 )
         except ConnectTimedOut:
             return Found("down", "the machine does not answer: is it awake and on the tailnet?"), {}
