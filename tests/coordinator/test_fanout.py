@@ -46,13 +46,12 @@ def test_the_lane_whose_text_comes_first_is_live_and_the_others_follow_whole() -
     assert sections.feed(2, STOP) == [Delta(0, "\n\n### default@tower\n\ntower"), Ended(0, "stop")]
 
 
-def test_a_lane_that_fails_before_any_text_is_a_section_at_once() -> None:
+def test_a_lane_that_fails_before_any_text_is_a_section_at_once_and_takes_nobodys_place() -> None:
     sections = Sections([NAS, TOWER])
-    assert (
-        text_of(sections.feed(1, DOWN)) == "### default@tower\n\n[failed: peer_unavailable] tower takes no connection"
-    )
-    assert sections.feed(0, Text("hi")) == []
-    assert sections.feed(0, STOP) == [Delta(0, "\n\n### default@nas\n\nhi"), Ended(0, "stop")]
+    failed = "### default@tower\n\n[failed: peer_unavailable] tower takes no connection"
+    assert sections.feed(1, DOWN) == [Delta(0, failed)]
+    assert sections.feed(0, Text("hi")) == [Delta(0, "\n\n### default@nas\n\nhi")]
+    assert sections.feed(0, STOP) == [Ended(0, "stop")]
 
 
 def test_a_live_lane_that_fails_says_so_in_its_own_section() -> None:
