@@ -6,6 +6,7 @@
     ├── RequestTooLarge    413  body_too_large
     ├── ModelNotFound      404  model_not_found
     ├── RouteNotFound      404  not_found
+    ├── InternalError      500  internal_error
     ├── EveryLaneFailed    502  every_lane_failed (or what all lanes have in common)
     └── PeerError               one lane's failure; the sentence names the peer
         ├── PeerUnavailable     503  peer_unavailable      refused, draining: did not start
@@ -92,6 +93,12 @@ class RouteNotFound(SwitchboardError):
         super().__init__(words)
         self.status = status
         self.code = {404: "not_found", 405: "method_not_allowed"}.get(status, "invalid_request")
+
+
+class InternalError(SwitchboardError):
+    """A fault of ours. The log has it under the request's id."""
+
+    started = "unknown"
 
 
 class PeerError(SwitchboardError):

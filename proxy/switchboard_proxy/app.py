@@ -166,13 +166,14 @@ def _target(upstream: Upstream, route: Route, query: bytes) -> bytes:
 
 def _own(error: RelayError, route: Route) -> ProxyError:
     """Our own answer to an upstream that gave none."""
-    if route.side is Side.DASHBOARD:
-        return DashboardUnreachable(f"the dashboard of this machine does not answer: {error}")
-    if isinstance(error, ConnectFailed):
-        return AgentUnreachable(f"the API server of profile {route.profile} on this machine does not answer: {error}")
-    return AgentOutcomeUnknown(
-        f"profile {route.profile} on this machine took the request and gave no answer: {error}; it may have run"
-    )
+    is_dashboard = route.side is Side.DASHBOARD
+    asked = "the dashboard" if is_dashboard else f"the API server of profile {route.profile}"
+    if not isinstance(error, ConnectFailed):
+        return AgentOutcomeUnknown(
+            f"{asked} on this machine took the request and gave no answer ({error}); it may have run"
+        )
+    unreachable = DashboardUnreachable if is_dashboard else AgentUnreachable
+    return unreachable(f"{asked} on this machine takes no connection ({error}); is it running?")
 
 
 async def _refuse(error: ProxyError, send: Send) -> None:
