@@ -1,4 +1,4 @@
-"""Says what pydantic found wrong in words that fit behind the name of a setting: "… must be a whole number"."""
+"""What an operator wrote wrongly: told all at once, in words that fit behind the name of a setting."""
 
 import re
 from difflib import get_close_matches
@@ -38,8 +38,19 @@ _SENTENCES = {
 }
 
 
+class MistakesFound(Exception):
+    """A configuration that cannot be used. `problems` has one sentence a mistake, which says where it is."""
+
+    def __init__(self, problems: "Iterable[str]") -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(self.problems))
+
+
 def in_words(error: "ErrorDetails") -> str:
-    """What is wrong, without the value: it may be a secret in the wrong place. Ends without a full stop."""
+    """What pydantic found wrong, such as "must be a whole number"; no full stop.
+
+    Without the value: it may be a secret in the wrong place.
+    """
     context = error.get("ctx", {})
     if error["type"] == "value_error":
         return str(context["error"])

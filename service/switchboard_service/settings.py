@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, InitSettingsSource
 
-from .mistakes import in_words, nearest
+from .mistakes import MistakesFound, in_words, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,12 +23,8 @@ CLIENT_NAMES = ("SWITCHBOARD_URL", "SWITCHBOARD_KEY_FILE")
 S = TypeVar("S", bound=BaseSettings)
 
 
-class SettingsError(Exception):
-    """The environment does not make settings. `problems` has one sentence a mistake, each naming its variable."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
+class SettingsError(MistakesFound):
+    """The environment does not make settings; each problem names its variable."""
 
 
 def load(settings_class: type[S], environ: "Mapping[str, str]") -> S:
