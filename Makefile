@@ -22,6 +22,10 @@ venv: .venv/ready ## the development environment in .venv
 lock: $(UV) ## renew the hash-pinned locks in requirements/
 	scripts/lock
 
+.PHONY: schema
+schema: .venv/ready ## renew the published schema of the peers file
+	$(RUN)/switchboard schema > docs/peers.schema.json
+
 .PHONY: engine
 engine: ## a container engine that answers: the one there is, or the distribution's
 	@scripts/engine

@@ -123,7 +123,7 @@ class Peer:
         self.name = name
         self.credential = credential
         self._pool = pool
-        self.place = f"[{entry.host}]:{entry.port}" if ":" in entry.host else f"{entry.host}:{entry.port}"
+        self.place = entry.authority
         self._max_turns = entry.max_turns
         self._turns = 0
 

@@ -1,15 +1,33 @@
 """The peers that an operator names in `peers.yaml`: what may stand there, and every mistake with its line and key."""
 
+import json
 import re
-from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv6Address
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path as FilePath
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
-from switchboard_service.mistakes import MistakesFound
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+)
+from pydantic_core import CoreSchema, core_schema
+from switchboard_service.mistakes import MistakesFound, in_words, nearest
+from switchboard_service.secret_file import SecretFile
 
 from .address import DEFAULT_PROFILE, FLEET, MODES, NAME_PATTERN, is_name
+from .yaml_lines import Document, Path, YamlError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 _HOST_LABEL = "(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
 _HOST_NAME = re.compile(rf"{_HOST_LABEL}(\.{_HOST_LABEL})*")
@@ -19,31 +37,44 @@ class PeersError(MistakesFound):
     """The peers file cannot be used; each problem names line and key."""
 
 
-def _name(reserved: tuple[str, ...], reason: str) -> Any:
-    """A type for names other than the reserved ones."""
+@dataclass(frozen=True)
+class _Name:
+    """Marks a text as a name, other than the reserved ones."""
 
-    def checked(value: str) -> str:
+    reserved: tuple[str, ...]
+    reason: str
+
+    def _checked(self, value: str) -> str:
         if not is_name(value):
             raise ValueError("is no name: it takes lower-case letters, digits and hyphens, and no hyphen first")
-        if value in reserved:
-            raise ValueError(f"is reserved ({reason}): choose another name")
+        if value in self.reserved:
+            raise ValueError(f"is reserved ({self.reason}): choose another name")
         return value
 
-    pattern = f"^(?!({'|'.join(reserved)})$){NAME_PATTERN}$"
-    return Annotated[str, AfterValidator(checked), WithJsonSchema({"type": "string", "pattern": pattern})]
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(schema), "pattern": f"^(?!({'|'.join(self.reserved)})$){NAME_PATTERN}$"}
+
+
+GroupName = Annotated[str, _Name((FLEET,), "the group of all")]
+PeerName = Annotated[str, _Name((FLEET,), "the group of all")]
+ProfileName = Annotated[str, _Name(MODES, "it is a mode")]
 
 
 def _host(value: str) -> str:
+    if _is_address(value) if ":" in value or value.rpartition(".")[2].isdigit() else _HOST_NAME.fullmatch(value):
+        return value
+    raise ValueError("must be an IP address or a host name alone, such as 100.64.0.12 or nas.example.net")
+
+
+def _is_address(value: str) -> bool:
     try:
-        if ":" in value:
-            IPv6Address(value)
-        elif value.rpartition(".")[2].isdigit():
-            IPv4Address(value)
-        elif not _HOST_NAME.fullmatch(value):
-            raise ValueError
+        ip_address(value)
     except ValueError:
-        raise ValueError("must be an IP address or a host name alone, such as 100.64.0.12 or nas.example.net") from None
-    return value
+        return False
+    return True
 
 
 def _once(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -60,7 +91,7 @@ class ProfileEntry(_Entry):
     """One profile of a peer."""
 
     capabilities: Annotated[
-        tuple[_name((FLEET,), "the group of all"), ...],  # type: ignore[misc]  # a type made at run time
+        tuple[GroupName, ...],
         AfterValidator(_once),
         Field(description="Labels that you give this address; each is a group that can be asked, such as all@gpu."),
     ] = ()
@@ -80,7 +111,7 @@ class PeerEntry(_Entry):
     max_turns: Annotated[int, Field(strict=True, ge=1, description="Turns that may run on this peer at once.")] = 4
     profiles: Annotated[
         Mapping[
-            _name(MODES, "it is a mode"),  # type: ignore[misc]  # a type made at run time
+            ProfileName,
             Annotated[
                 ProfileEntry,
                 BeforeValidator(
@@ -89,20 +120,104 @@ class PeerEntry(_Entry):
             ],
         ],
         AfterValidator(MappingProxyType),
-        Field(min_length=1, description="The Hermes profiles that its proxy leads to; `default` where there is one."),
-    ] = MappingProxyType({DEFAULT_PROFILE: ProfileEntry()})
+        Field(
+            default_factory=lambda: MappingProxyType({DEFAULT_PROFILE: ProfileEntry()}),
+            min_length=1,
+            description="The Hermes profiles that its proxy leads to; `default` alone where none is named.",
+        ),
+    ]
 
     @property
     def authority(self) -> str:
-        """Host and port as an URL and a Host header write them."""
+        """Host and port as a URL and a Host header write them."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def password(self, secrets_folder: FilePath) -> SecretFile:
+        """The file that holds the password of this peer's Basic pair."""
+        return SecretFile(secrets_folder / self.password_file)
 
 
 class PeersFile(_Entry):
     """The peers of a coordinator."""
 
     peers: Annotated[
-        Mapping[_name((FLEET,), "the group of all"), PeerEntry],  # type: ignore[misc]  # a type made at run time
+        Mapping[PeerName, PeerEntry],
         AfterValidator(MappingProxyType),
         Field(min_length=1, description="Each machine under its name."),
     ]
+
+    def mistakes(self) -> Iterator[tuple[Path, str]]:
+        """What no entry shows alone: where it stands, and what is wrong with it."""
+        places: dict[str, str] = {}
+        for name, peer in self.peers.items():
+            other = places.setdefault(peer.authority.lower(), name)
+            if other != name:
+                yield ("peers", name, "host"), f"is {peer.authority}, where {other} is already: each peer has its own"
+            for profile, entry in peer.profiles.items():
+                for index, capability in enumerate(entry.capabilities):
+                    if capability in self.peers:
+                        place = ("peers", name, "profiles", profile, "capabilities", index)
+                        yield place, f"is {capability}, which is a peer's name: choose another one for the group"
+
+
+def read_peers(file: FilePath) -> PeersFile:
+    """The peers that a YAML file names.
+
+    Raises:
+        PeersError: with all mistakes; each says file, line and key.
+    """
+    try:
+        return parse_peers(file.read_bytes().decode(), str(file))
+    except OSError as error:
+        raise PeersError([f"{file} cannot be read: {error.strerror}"]) from None
+    except UnicodeDecodeError:
+        raise PeersError([f"{file} is not UTF-8 text"]) from None
+
+
+def parse_peers(text: str, name: str) -> PeersFile:
+    """The peers in this text; `name` is what its mistakes call it.
+
+    Raises:
+        PeersError: see `read_peers`.
+    """
+    try:
+        document = Document(text)
+    except YamlError as error:
+        raise PeersError([f"{name} line {error.line}: {error.words}"]) from None
+    found: list[tuple[int, str]] = [
+        (line, f"`{_key(path)}` is there already: name each once") for path, line in document.repeated
+    ]
+    peers: PeersFile | None = None
+    try:
+        peers = PeersFile.model_validate({} if document.value is None else document.value)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False, include_input=False):
+            path = tuple(part for part in detail["loc"] if part != "[key]")
+            found.append((document.line(path), _sentence(path, detail)))
+    else:
+        found += [(document.line(path), f"`{_key(path)}` {words}") for path, words in peers.mistakes()]
+    if peers is None or found:
+        raise PeersError(f"{name} line {line}: {words}" for line, words in sorted(found))
+    return peers
+
+
+_MODELS: dict[int, type[_Entry]] = {1: PeersFile, 3: PeerEntry, 5: ProfileEntry}
+"""Whose key it is, by the length of its path."""
+
+
+def _key(path: Path) -> str:
+    return ".".join(map(str, path)) or "the file"
+
+
+def _sentence(path: Path, detail: "ErrorDetails") -> str:
+    if detail["type"] != "extra_forbidden":
+        return f"`{_key(path)}` {in_words(detail)}"
+    known = _MODELS.get(len(path), PeersFile).model_fields
+    remedy = nearest(str(path[-1]), known) or f"; there are {', '.join(known)}"
+    return f"`{_key(path)}` is not known{remedy}"
+
+
+def schema() -> str:
+    """The JSON Schema of a peers file, as it is published in `docs/peers.schema.json`."""
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "The peers of a Hermes Switchboard"}
+    return json.dumps({**PeersFile.model_json_schema(), **head}, indent=2) + "\n"

@@ -31,6 +31,7 @@ _SENTENCES = {
     "ip_any_address": "must be an IP address such as 100.64.0.12",
     "dict_type": "must be an object of names and values",
     "model_type": "must be an object of names and values",
+    "too_short": "must hold at least {min_length}",
     "list_type": "must be a list",
     "tuple_type": "must be a list",
     "path_type": "must be the path of a file or folder",

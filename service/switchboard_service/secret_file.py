@@ -17,6 +17,30 @@ class SecretError(Exception):
     """A secret file cannot be used. The text names the file and says how to mend it, and never shows the value."""
 
 
+def read_private(path: Path, limit: int) -> bytes:
+    """The first `limit` bytes of a file that nobody but its owner may read.
+
+    Raises:
+        SecretError: the file is missing, no regular file, or open to others.
+    """
+    try:
+        # A pipe in the place of the file must not hold up the start: hence O_NONBLOCK.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise SecretError(f"{path} is missing: write the secret into it, with mode 0400") from None
+    except PermissionError:
+        raise SecretError(f"{path} cannot be read: it must belong to the user {os.geteuid()}") from None
+    except OSError as error:
+        raise SecretError(f"{path} cannot be opened: {error.strerror}") from None
+    with os.fdopen(descriptor, "rb") as file:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise SecretError(f"{path} is not a regular file: put a file with the secret in its place")
+        if mode & 0o077:
+            raise SecretError(f"{path} is open to group or others (mode {stat.S_IMODE(mode):04o}): chmod 0400 {path}")
+        return file.read(limit)
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class SecretFile:
     """Where a secret is. A field of this type takes a path in pydantic models; nothing is read until `read`."""
@@ -29,7 +53,7 @@ class SecretFile:
         Raises:
             SecretError: the file is missing, no regular file, open to others, or holds no such secret.
         """
-        return self._checked(self._content())
+        return self._checked(read_private(self.path, MAX_LENGTH + 2))
 
     def signature(self) -> tuple[int, int, int] | None:
         """Changes when the file does: modification time in ns, size, inode. None where there is no file to see."""
@@ -38,26 +62,6 @@ class SecretFile:
         except OSError:
             return None
         return status.st_mtime_ns, status.st_size, status.st_ino
-
-    def _content(self) -> bytes:
-        try:
-            # A pipe in the place of the file must not hold up the start: hence O_NONBLOCK.
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except FileNotFoundError:
-            raise SecretError(f"{self.path} is missing: write the secret into it, with mode 0400") from None
-        except PermissionError:
-            raise SecretError(f"{self.path} cannot be read: it must belong to the user {os.geteuid()}") from None
-        except OSError as error:
-            raise SecretError(f"{self.path} cannot be opened: {error.strerror}") from None
-        with os.fdopen(descriptor, "rb") as file:
-            mode = os.fstat(descriptor).st_mode
-            if not stat.S_ISREG(mode):
-                raise SecretError(f"{self.path} is not a regular file: put a file with the secret in its place")
-            if mode & 0o077:
-                raise SecretError(
-                    f"{self.path} is open to group or others (mode {stat.S_IMODE(mode):04o}): chmod 0400 {self.path}"
-                )
-            return file.read(MAX_LENGTH + 2)
 
     def _checked(self, content: bytes) -> str:
         value = content.removesuffix(b"\n")

@@ -1,0 +1,28 @@
+"""What an operator can change about one coordinator, beside its peers."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, IPvAnyAddress
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class CoordinatorSettings(BaseSettings):
+    """The environment of one coordinator: names are these in capitals, after `SWITCHBOARD_COORDINATOR_`."""
+
+    model_config = SettingsConfigDict(env_prefix="SWITCHBOARD_COORDINATOR_", frozen=True)
+
+    listen_address: IPvAnyAddress
+    """The machine's tailnet address, or one of loopback; anything else needs `allow_untrusted_bind`."""
+    port: Annotated[int, Field(ge=1, le=65535)] = 9120
+    allow_untrusted_bind: bool = False
+    peers_file: Path = Path("/etc/switchboard/peers.yaml")
+    secrets_folder: Path = Path("/run/switchboard/secrets")
+    """Holds the peers' password files and `consumers`."""
+    drain_seconds: Annotated[float, Field(gt=0)] = 20.0
+    """How long running answers may go on after SIGTERM; a container's stop_grace_period must be longer."""
+
+    @property
+    def consumers_file(self) -> Path:
+        """Names the consumers and the digests of their keys."""
+        return self.secrets_folder / "consumers"
