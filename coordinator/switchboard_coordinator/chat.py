@@ -41,6 +41,8 @@ class ChatRequest:
         try:
             text = body.decode()
             values, spans = _members(text)
+        except RecursionError:
+            raise MalformedRequest("the body is nested too deeply") from None
         except ValueError as error:
             raise MalformedRequest(f"the body is not a JSON object: {error}") from None
         model = values.get("model")

@@ -112,6 +112,11 @@ def test_a_malformed_request_is_refused_in_words(raw: bytes, words: str) -> None
         ChatRequest.parse(raw)
 
 
+def test_a_body_nested_without_end_is_refused_in_words() -> None:
+    with pytest.raises(MalformedRequest, match="too deeply"):
+        ChatRequest.parse(b'{"model":"nas","messages":' + b"[" * 1_000_000)
+
+
 def test_answers_are_sections_unless_asked_otherwise() -> None:
     assert ChatRequest.parse(body()).answers == "sections"
     assert ChatRequest.parse(body(switchboard={"answers": "choices"})).answers == "choices"
