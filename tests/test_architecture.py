@@ -29,6 +29,7 @@ PURE = [
             "routing",
             "session",
             "sse",
+            "yaml_lines",
         )
     ),
 ]
