@@ -48,7 +48,10 @@ def read_consumers(file: Path) -> Consumers:
         SecretError: the file is missing or open to others.
         ConsumersError: with all mistakes in it.
     """
-    return Consumers(_parse(read_private(file, FILE_LIMIT_BYTES), file))
+    names = _parse(read_private(file, FILE_LIMIT_BYTES), file)
+    if not names:
+        raise ConsumersError([f"{file} names no consumer: switchboard keys add NAME --file {file}"])
+    return Consumers(names)
 
 
 def add_consumer(file: Path, name: str, key: str | None = None) -> str:
@@ -64,7 +67,7 @@ def add_consumer(file: Path, name: str, key: str | None = None) -> str:
 
     Raises:
         SecretError: the file is open to others.
-        ConsumersError: the name is no name or has a key already, or the file has mistakes.
+        ConsumersError: the name is no name, it or the key is there already, or the file has mistakes.
         OSError: the file cannot be written.
     """
     if not is_name(name):
@@ -72,13 +75,16 @@ def add_consumer(file: Path, name: str, key: str | None = None) -> str:
     # Its mode, like that of every file here, must keep others out from the first moment on.
     os.close(os.open(file, os.O_CREAT | os.O_CLOEXEC, 0o600))
     content = read_private(file, FILE_LIMIT_BYTES)
-    known = _parse(content, file) if content.strip() else {}
+    known = _parse(content, file)
     if name in known.values():
         raise ConsumersError([f"{name} has a key in {file} already: remove its line to give it a new one"])
     key = key or "sk-switchboard-" + secrets.token_urlsafe(32)
+    digest = _digest(key.encode())
+    if digest in known:
+        raise ConsumersError([f"this key is {known[digest]}'s in {file} already: each consumer has its own"])
     gap = b"" if content.endswith(b"\n") or not content else b"\n"
     with file.open("ab") as end:
-        end.write(gap + f"{name} {_digest(key.encode())}\n".encode())
+        end.write(gap + f"{name} {digest}\n".encode())
     return key
 
 
@@ -101,6 +107,4 @@ def _parse(content: bytes, file: Path) -> dict[str, str]:
                 problems.append(f"{file} line {number}: must be a name and a SHA-256 digest, as `keys add` writes them")
     if problems:
         raise ConsumersError(problems)
-    if not names:
-        raise ConsumersError([f"{file} names no consumer: switchboard keys add NAME --file {file}"])
     return names

@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    JsonValue,
     ValidationError,
 )
 from pydantic_core import CoreSchema, core_schema
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 _HOST_LABEL = "(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
+_NO_OTHER_NAMES: dict[str, JsonValue] = {"additionalProperties": False}
 _HOST_NAME = re.compile(rf"{_HOST_LABEL}(\.{_HOST_LABEL})*")
 
 
@@ -119,12 +121,13 @@ class PeerEntry(_Entry):
                 ),
             ],
         ],
-        AfterValidator(MappingProxyType),
         Field(
             default_factory=lambda: MappingProxyType({DEFAULT_PROFILE: ProfileEntry()}),
             min_length=1,
             description="The Hermes profiles that its proxy leads to; `default` alone where none is named.",
+            json_schema_extra=_NO_OTHER_NAMES,
         ),
+        AfterValidator(MappingProxyType),
     ]
 
     @property
@@ -142,8 +145,8 @@ class PeersFile(_Entry):
 
     peers: Annotated[
         Mapping[PeerName, PeerEntry],
+        Field(min_length=1, description="Each machine under its name.", json_schema_extra=_NO_OTHER_NAMES),
         AfterValidator(MappingProxyType),
-        Field(min_length=1, description="Each machine under its name."),
     ]
 
     def mistakes(self) -> Iterator[tuple[Path, str]]:

@@ -1,0 +1,41 @@
+"""The roster as a terminal shows it."""
+
+from typing import Any
+
+from rich.console import Console
+from switchboard_coordinator.peers_table import peers_table
+
+
+def shown(body: dict[str, Any]) -> list[str]:
+    console = Console(width=200, highlight=False)
+    with console.capture() as capture:
+        console.print(peers_table(body))
+    return capture.get().splitlines()
+
+
+def profile(name: str, state: str, **more: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "address": f"{name}@nas",
+        "state": state,
+        "since": "2026-08-01T12:34:56.789+00:00",
+        "detail": None,
+        "agent_version": None,
+        "capabilities": [],
+        **more,
+    }
+
+
+def test_each_profile_has_a_line_and_what_is_wrong_stands_below() -> None:
+    well = profile("default", "up", agent_version="0.19.0", capabilities=["home", "code"])
+    ill = profile("work", "down", detail="[the agent] does not answer", since=None)
+    head, first, second, detail = shown({"peers": [{"round_trip_ms": 1.5, "profiles": [well, ill]}]})
+    assert head.split() == ["address", "state", "since", "round", "trip", "agent", "capabilities"]
+    assert first.split() == ["default@nas", "up", "2026-08-01", "12:34:56", "1.5", "ms", "0.19.0", "home", "code"]
+    assert second.split() == ["work@nas", "down", "1.5", "ms"]
+    assert detail == "work@nas: [the agent] does not answer"
+
+
+def test_a_peer_that_never_answered_has_no_round_trip() -> None:
+    _, line, _ = shown({"peers": [{"round_trip_ms": None, "profiles": [profile("default", "down", detail="x")]}]})
+    assert "ms" not in line
