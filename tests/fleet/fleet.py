@@ -95,7 +95,7 @@ class Fleet:
             "DASHBOARD_PORT": str(dashboard_port),
             "PROFILES": json.dumps(
                 {
-                    profile: {"port": api_port, "prefix": f"/p/{profile}" if is_shared else ""}
+                    profile: {"port": api_port, "prefix": "" if profile == "default" else f"/p/{profile}"}
                     for profile in machine.profiles
                 }
             ),
