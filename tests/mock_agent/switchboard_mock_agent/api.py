@@ -67,7 +67,7 @@ class Api:
         """Origin, then length, then profile, then key: in the real one's order. Paths that are none need no key."""
         self._record.requests.append(Received(request.method, request.path_qs, _headers(request)))
         if "Origin" in request.headers or request.method == "OPTIONS":
-            return web.Response(status=403, headers=_SECURITY_HEADERS)
+            return web.Response(status=403)
         if (request.content_length or 0) > BODY_LIMIT_BYTES:
             error = {"message": "Request body too large.", "type": "invalid_request_error"}
             return web.json_response({"error": {**error, "param": None, "code": "body_too_large"}}, status=413)

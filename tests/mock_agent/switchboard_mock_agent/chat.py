@@ -33,7 +33,7 @@ def last_user_text(messages: object) -> str:
     if not all(isinstance(message, dict) for message in messages):
         raise TypeError("a message is no object")
     asked = [_text(index, message) for index, message in enumerate(messages) if message.get("role") == "user"]
-    if not asked or not asked[-1]:
+    if not asked or not asked[-1].strip():
         raise Refused("No user message found in messages")
     return asked[-1]
 

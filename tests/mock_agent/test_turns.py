@@ -1,0 +1,153 @@
+"""How the mock's turns go on, end, and are interrupted: where it matters, as hermes-agent 0.19.0 was seen to do."""
+
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from switchboard_mock_agent.agent import MockAgent
+from waiting import until
+
+
+def client(agent: MockAgent) -> httpx.AsyncClient:
+    headers = {"authorization": f"Bearer {agent.key}"}
+    return httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{agent.api_port}", headers=headers, timeout=10, trust_env=False
+    )
+
+
+def body(text: str, *, stream: bool = True) -> dict[str, Any]:
+    return {"model": "hermes-agent", "stream": stream, "messages": [{"role": "user", "content": text}]}
+
+
+CHAT = "/v1/chat/completions"
+
+
+def text_of(stream: str) -> str:
+    values = [json.loads(line[6:]) for line in stream.split("\n") if line.startswith('data: {"id"')]
+    return "".join(value["choices"][0]["delta"].get("content", "") for value in values)
+
+
+async def test_an_answer_is_an_echo_with_the_names_of_agent_and_profile() -> None:
+    async with MockAgent("nas", profiles=("default", "work"), multiplex=True) as agent, client(agent) as asking:
+        for prefix, name in (("", "nas"), ("/p/default", "nas"), ("/p/work", "nas/work")):
+            streamed = await asking.post(prefix + CHAT, json=body("!!repeat=2 hi"))
+            whole = await asking.post(prefix + CHAT, json=body("!!repeat=2 hi", stream=False))
+            told = whole.json()["choices"][0]["message"]["content"]
+            assert text_of(streamed.text) == told == f"[{name}] echo: hi hi"
+    assert [turn.profile for turn in agent.turns] == ["default"] * 4 + ["work"] * 2
+    assert {turn.state for turn in agent.turns} == {"finished"}
+    assert agent.turns[0].headers["authorization"] == f"Bearer {agent.key}"
+
+
+async def test_without_multiplexing_any_prefix_is_the_default_profile() -> None:
+    async with MockAgent(profiles=("default", "work")) as agent, client(agent) as asking:
+        await asking.post("/p/work" + CHAT, json=body("hi"))
+    assert [turn.profile for turn in agent.turns] == ["default"]
+
+
+async def test_a_stream_whose_client_leaves_is_interrupted() -> None:
+    async with MockAgent() as agent, client(agent) as asking:
+        async with asking.stream("POST", CHAT, json=body("!!delay=0.05 !!repeat=1000 tick")) as answer:
+            await anext(answer.aiter_bytes())
+        await until(lambda: agent.turns[0].state == "interrupted", seconds=5)
+
+
+async def test_a_client_that_does_not_stream_leaves_unnoticed() -> None:
+    async with MockAgent() as agent, client(agent) as asking:
+        with pytest.raises(httpx.ReadTimeout):
+            await asking.post(CHAT, json=body("!!silence=0.6 hi", stream=False), timeout=0.1)
+        await until(lambda: agent.turns[0].state == "finished", seconds=5)
+
+
+async def test_a_turn_that_dies_ends_in_the_middle_of_its_text() -> None:
+    async with MockAgent() as agent, client(agent) as asking:
+        seen = b""
+        with pytest.raises(httpx.TransportError):
+            async with asking.stream("POST", CHAT, json=body("!!die !!delay=0.01 the quick brown fox jumps")) as answer:
+                async for piece in answer.aiter_bytes():
+                    seen += piece
+        assert text_of(seen.decode()) == "[nas] echo: the "
+        assert b"[DONE]" not in seen
+        with pytest.raises(httpx.TransportError):
+            await asking.post(CHAT, json=body("!!die gone", stream=False))
+    assert [turn.state for turn in agent.turns] == ["died", "died"]
+
+
+async def test_a_gateway_that_stops_cuts_its_streams_without_their_end() -> None:
+    async with client(agent := MockAgent()) as asking:
+        await agent.__aenter__()
+        asking.base_url = httpx.URL(f"http://127.0.0.1:{agent.api_port}")
+        seen = b""
+        with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
+            async with asking.stream("POST", CHAT, json=body("!!delay=0.02 !!repeat=1000 tick")) as answer:
+                async for piece in answer.aiter_bytes():
+                    if not seen:
+                        stopping = asyncio.create_task(agent.__aexit__())
+                    seen += piece
+        await stopping
+        assert b"[DONE]" not in seen
+        assert agent.turns[0].state == "interrupted"
+        with pytest.raises(httpx.ConnectError):
+            await asking.get("/health")
+
+
+async def test_a_silent_turn_sends_comments() -> None:
+    async with MockAgent(keepalive_seconds=0.05) as agent, client(agent) as asking:
+        answer = await asking.post(CHAT, json=body("!!silence=0.22 hi"))
+    assert answer.text.count(": keepalive\n\n") == 4
+    assert text_of(answer.text) == "[nas] echo: hi"
+
+
+async def test_turns_beyond_the_limit_are_refused_and_never_run() -> None:
+    async with MockAgent(max_turns=1) as agent, client(agent) as asking:
+        async with asking.stream("POST", CHAT, json=body("!!silence=60 hi")) as answer:
+            assert answer.status_code == 200
+            refused = await asking.post(CHAT, json=body("hi"))
+        assert refused.status_code == 429
+        assert len(agent.turns) == 1
+
+
+async def test_the_dashboard_tells_what_ran() -> None:
+    async with MockAgent() as agent, client(agent) as asking:
+        await asking.post(CHAT, json=body("!!fail=401 hi"))
+        dashboard = f"http://127.0.0.1:{agent.dashboard_port}"
+        told = (await asking.get(f"{dashboard}/mock/turns")).json()
+        page = await asking.get(f"{dashboard}/any/page")
+        unknown = await asking.get(f"{dashboard}/api/unknown")
+    assert told == {"turns": [{"profile": "default", "text": "!!fail=401 hi", "stream": True, "state": "failed"}]}
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert unknown.status_code == 404
+
+
+async def test_the_command_serves_what_its_environment_says_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("0123456789abcdef\n")
+    async with MockAgent() as other:  # its ports are free once it has left
+        ports = other.api_port, other.dashboard_port
+    settings = {"NAME": "tower", "KEY_FILE": str(key), "API_PORT": str(ports[0]), "DASHBOARD_PORT": str(ports[1])}
+    process = await asyncio.create_subprocess_exec(
+        Path(sys.executable).with_name("switchboard-mock-agent"),
+        env={f"SWITCHBOARD_MOCK_AGENT_{name}": value for name, value in settings.items()},
+    )
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports[0]}", trust_env=False) as asking:
+
+            async def answers() -> bool:
+                try:
+                    return (await asking.get("/health")).status_code == 200
+                except httpx.TransportError:
+                    return False
+
+            await until(answers, seconds=20)
+            headers = {"authorization": "Bearer 0123456789abcdef"}
+            answer = await asking.post(CHAT, json=body("hi", stream=False), headers=headers)
+            assert answer.json()["choices"][0]["message"]["content"] == "[tower] echo: hi"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        status = await process.wait()
+    assert status == 1
