@@ -201,7 +201,7 @@ class Peer:
                 error = AgentUnreachable(f"the proxy of {self.name} answers, its agent does not: {words}")
             case "agent_outcome_unknown":
                 error = PeerOutcomeUnknown(f"{self.name}: {words}")
-            case "profile_unknown" | "profile_not_served":
+            case "profile_unknown" | "profile_not_served" | "host_refused":
                 error = PeerMisconfigured(f"{self.name} does not serve {address.profile}: {words}")
             case _:
                 error = self._by_status(status, words, address, told)

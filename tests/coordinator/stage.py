@@ -1,0 +1,257 @@
+"""Machines and a coordinator on loopback, in the event loop of the test: mock agents, real proxies, real servers."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import yaml
+from doubles.serving import listening, serving
+from switchboard_coordinator.app import create_app
+from switchboard_coordinator.consumers import add_consumer, read_consumers
+from switchboard_coordinator.peers_file import read_peers
+from switchboard_coordinator.settings import CoordinatorSettings
+from switchboard_mock_agent.agent import MockAgent
+from switchboard_proxy.app import Proxy
+from switchboard_proxy.settings import Profile, ProxySettings
+from waiting import until
+
+PASSWORD = "a-password-of-a-proxy-0123456789"
+AGENT_KEY = "a-key-of-an-agent-0123456789abcdef"
+WAIT_SECONDS = 10.0
+
+
+@dataclass
+class Heard:
+    """A stream as a client hears it."""
+
+    status: int
+    headers: httpx.Headers
+    frames: list[bytes] = field(default_factory=list)
+
+    @property
+    def chunks(self) -> list[dict[str, Any]]:
+        """The JSON of every frame that holds some."""
+        found = (frame.partition(b"data: ")[2].strip() for frame in self.frames)
+        return [json.loads(data) for data in found if data.startswith(b"{")]
+
+    @property
+    def text(self) -> str:
+        """What choice 0 says."""
+        return self.text_of(0)
+
+    def text_of(self, choice: int) -> str:
+        """What one choice says."""
+        choices = [entry for chunk in self.chunks for entry in chunk.get("choices", ())]
+        return "".join(entry["delta"].get("content") or "" for entry in choices if entry["index"] == choice)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the end mark came."""
+        return bool(self.frames) and self.frames[-1] == b"data: [DONE]\n\n"
+
+
+class OddPeer:
+    """Says that its profile `default` is up, and counts the turns that it gets."""
+
+    def __init__(self, answer: bytes, *, is_mute: bool = False) -> None:
+        self.port = 0
+        self.over = asyncio.Event()
+        self._is_mute = is_mute
+        self.turns = 0
+        self.paths: list[str] = []
+        self._answer = answer
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, one answer."""
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        if head.startswith(b"get /-/profiles "):
+            profile = b'{"profiles":[{"name":"default","state":"up","agent_version":"0.19.0"}]}'
+            writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(profile) + profile)
+        else:
+            await reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r")[0]))
+            self.turns += 1
+            self.paths.append(head.split()[1].decode())
+            if self._is_mute:
+                await self.over.wait()
+            writer.write(self._answer)
+        await writer.drain()
+        writer.close()
+
+
+def streaming(*frames: bytes) -> bytes:
+    """A stream that ends cleanly, whatever its frames are."""
+    pieces = [b"%x\r\n%b\r\n" % (len(frame), frame) for frame in frames]
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return head + b"".join(pieces) + b"0\r\n\r\n"
+
+
+def refusal(status: int, body: bytes, *headers: bytes) -> bytes:
+    """A whole answer with a status of its own."""
+    lines = b"".join(header + b"\r\n" for header in headers)
+    return b"HTTP/1.1 %d X\r\n%bContent-Length: %d\r\n\r\n%b" % (status, lines, len(body), body)
+
+
+class Stage:
+    """Peers are added first, then `start` brings the coordinator up. A context manager that ends everything."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.secrets = folder / "secrets"
+        self.peers_file = folder / "peers.yaml"
+        self.url = ""
+        self.key = ""
+        self.client: httpx.AsyncClient
+        self._peers: dict[str, Any] = {}
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        self.secrets.mkdir(mode=0o700)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def machine(
+        self,
+        name: str,
+        *,
+        profiles: Sequence[str] = ("default",),
+        capabilities: Sequence[str] = (),
+        multiplex: bool = True,
+        agent_turns: int = 10,
+        proxy_key: str = AGENT_KEY,
+        **entry: Any,
+    ) -> MockAgent:
+        """A mock agent behind a proxy; `proxy_key` is what the proxy believes to be the agent's key."""
+        agent = await self._stack.enter_async_context(
+            MockAgent(name, key=AGENT_KEY, profiles=tuple(profiles), multiplex=multiplex, max_turns=agent_turns)
+        )
+        port = await self.proxy(name, agent.api_port, agent.dashboard_port, profiles=profiles, key=proxy_key)
+        self.peer(name, port, profiles={profile: {"capabilities": [*capabilities]} for profile in profiles}, **entry)
+        return agent
+
+    async def proxy(
+        self,
+        name: str,
+        api_port: int,
+        dashboard_port: int = 9,
+        *,
+        profiles: Sequence[str] = ("default",),
+        key: str = AGENT_KEY,
+    ) -> int:
+        """A proxy before an agent that is at `api_port`; gives its own port."""
+        folder = self.folder / name
+        folder.mkdir(mode=0o700)
+        private(folder / "proxy_password", PASSWORD)
+        private(folder / "api_server_key", key)
+        listener = listening()
+        port: int = listener.getsockname()[1]
+        settings = ProxySettings(
+            listen_address=ip_address("127.0.0.1"),
+            port=port,
+            secrets_folder=folder,
+            dashboard_port=dashboard_port,
+            profiles={
+                profile: Profile(port=api_port, prefix="" if profile == "default" else f"/p/{profile}")
+                for profile in profiles
+            },
+        )
+        await self._stack.enter_async_context(serving(Proxy(settings), listener))
+        return port
+
+    async def odd(self, name: str, answer: bytes, **entry: Any) -> "OddPeer":
+        """A peer that answers every turn with these bytes and hangs up."""
+        odd = OddPeer(answer)
+        server = await self._stack.enter_async_context(await asyncio.start_server(odd.serve, "127.0.0.1", 0))
+        self.peer(name, server.sockets[0].getsockname()[1], **entry)
+        return odd
+
+    async def silent(self, name: str) -> None:
+        """A peer that takes turns and never answers them."""
+        odd = OddPeer(b"", is_mute=True)
+        server = await self._stack.enter_async_context(await asyncio.start_server(odd.serve, "127.0.0.1", 0))
+        self._stack.callback(odd.over.set)
+        self.peer(name, server.sockets[0].getsockname()[1])
+
+    async def mute_agent(self) -> "OddPeer":
+        """An agent that takes turns and hangs up; for a proxy of its own."""
+        odd = OddPeer(b"")
+        server = await self._stack.enter_async_context(await asyncio.start_server(odd.serve, "127.0.0.1", 0))
+        odd.port = server.sockets[0].getsockname()[1]
+        return odd
+
+    def peer(self, name: str, port: int, *, password: str = PASSWORD, **entry: Any) -> None:
+        """Name a peer; `password` is what the coordinator believes to be its proxy's."""
+        private(self.secrets / f"{name}_password", password)
+        self._peers[name] = {"host": "127.0.0.1", "port": port, "password_file": f"{name}_password", **entry}
+
+    async def start(self, *, watched: bool = True) -> None:
+        """Start the coordinator and wait until it has looked at every peer once."""
+        self.peers_file.write_text(yaml.safe_dump({"peers": self._peers}, sort_keys=False))
+        self.key = add_consumer(self.secrets / "consumers", "me")
+        settings = CoordinatorSettings(
+            listen_address=ip_address("127.0.0.1"), peers_file=self.peers_file, secrets_folder=self.secrets
+        )
+        app = create_app(settings, read_peers(self.peers_file), read_consumers(settings.consumers_file))
+        self.url = await self._stack.enter_async_context(serving(app))
+        self.client = await self._stack.enter_async_context(self.client_of(self.key))
+        if watched:
+            await until(self._has_looked, seconds=WAIT_SECONDS)
+
+    def client_of(self, key: str) -> httpx.AsyncClient:
+        """A client with this consumer's key."""
+        headers = {"authorization": f"Bearer {key}"}
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=WAIT_SECONDS, trust_env=False)
+
+    async def _has_looked(self) -> bool:
+        return all(peer["since"] for peer in (await self.peers()).values())
+
+    async def peers(self) -> dict[str, Any]:
+        """`GET /api/peers`, by name."""
+        answer = await self.client.get("/api/peers")
+        return {peer["name"]: peer for peer in answer.json()["peers"]}
+
+    async def state(self, name: str) -> str:
+        """How a peer was found last."""
+        return str((await self.peers())[name]["state"])
+
+    async def ask(self, model: str, text: str, *, headers: dict[str, str] | None = None, **more: Any) -> httpx.Response:
+        """One question whose answer comes whole."""
+        return await self.client.post("/v1/chat/completions", json=question(model, text, **more), headers=headers)
+
+    @asynccontextmanager
+    async def stream(self, model: str, text: str, **more: Any) -> AsyncIterator[httpx.Response]:
+        """One question whose answer streams."""
+        body = question(model, text, stream=True, **more)
+        async with self.client.stream("POST", "/v1/chat/completions", json=body) as answer:
+            yield answer
+
+    async def hear(self, model: str, text: str, **more: Any) -> Heard:
+        """A whole stream."""
+        async with self.stream(model, text, **more) as answer:
+            return await heard(answer)
+
+
+async def heard(answer: httpx.Response) -> Heard:
+    """What is left of a stream, frame by frame."""
+    data = await answer.aread()
+    frames = [frame + b"\n\n" for frame in data.split(b"\n\n")[:-1]]
+    return Heard(answer.status_code, answer.headers, frames)
+
+
+def question(model: str, text: str, **more: Any) -> dict[str, Any]:
+    """The body of one chat request."""
+    return {"model": model, "messages": [{"role": "user", "content": text}], **more}
+
+
+def private(file: Path, text: str) -> Path:
+    """A file that nobody else may read."""
+    file.touch(mode=0o600)
+    file.write_text(text)
+    return file
