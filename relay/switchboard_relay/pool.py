@@ -1,6 +1,7 @@
 """The connections to one origin, and the exchange that borrows one of them."""
 
 import asyncio
+import os
 from types import TracebackType
 
 from .connection import Answer, Connection
@@ -70,8 +71,15 @@ class Pool:
         except TimeoutError as error:
             raise ConnectTimedOut(f"no connection within {self._connect_seconds:g} s") from error
         except OSError as error:
-            raise ConnectFailed(error.strerror or str(error)) from error
+            raise ConnectFailed(_words(error)) from error
         return connection
+
+
+def _words(error: OSError) -> str:
+    """The system's words; asyncio puts its own, with the address, in their place."""
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
 
 
 class Exchange:

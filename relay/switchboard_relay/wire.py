@@ -173,9 +173,11 @@ class AnswerReader:
             self.headers.clear()
             return
         self._is_interim = False
+        self._refusal = self._refusal or self._frame()
+        if self._refusal is not None:
+            return
         self.status = status
         self.is_head_complete = True
-        self._refusal = self._refusal or self._frame()
         if self._is_answer_to_head:
             self.is_reusable = self._parser.should_keep_alive()
             self.is_complete = True
@@ -203,7 +205,7 @@ class AnswerReader:
         self.buffered_bytes += len(body)
 
     def on_message_complete(self) -> None:
-        if self._is_interim or self.is_complete or not self.is_head_complete:
+        if self._is_interim or self.is_complete or not self.is_head_complete or self._refusal is not None:
             return
         self._marks += 1
         self.is_reusable = self.is_reusable and self._parser.should_keep_alive()
