@@ -15,7 +15,7 @@ from switchboard_relay import Transport
 
 from .consumers import Consumers
 from .edge import Edge, error_response
-from .errors import InternalError, RouteNotFound, SwitchboardError
+from .errors import RouteNotFound, SwitchboardError
 from .openai import ChatCompletions, Models
 from .peer import Credential, Peer
 from .peers_file import PeersFile
@@ -73,7 +73,7 @@ def create_app(settings: CoordinatorSettings, peers: PeersFile, consumers: Consu
             Route("/readyz", _ready, methods=["GET"]),
         ],
         middleware=[Middleware(Edge, consumers=consumers)],
-        exception_handlers={HTTPException: _no_route, SwitchboardError: _told, Exception: _fault},
+        exception_handlers={HTTPException: _no_route, SwitchboardError: _told},
         lifespan=lifespan,
     )
 
@@ -95,9 +95,3 @@ async def _no_route(request: Request, error: Exception) -> Response:
 async def _told(request: Request, error: Exception) -> Response:
     assert isinstance(error, SwitchboardError)  # noqa: S101 - registered for this type alone
     return error_response(request.scope, error)
-
-
-async def _fault(request: Request, _: Exception) -> Response:
-    return error_response(
-        request.scope, InternalError("something went wrong here; the log has it under this request's id")
-    )

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .consumers import Consumers
-from .errors import InvalidKey, SwitchboardError
+from .errors import InternalError, InvalidKey, SwitchboardError
 
 _OPEN_PATHS = frozenset(("/healthz", "/readyz"))
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
@@ -68,6 +68,12 @@ class Edge:
             else:
                 error = InvalidKey("no consumer has this key: send it as `Authorization: Bearer …`")
                 await error_response(scope, error)(scope, receive, sending)
+        except Exception:
+            _log.exception("fault", request_id=asked.request_id)
+            if status:
+                raise  # part of an answer is out: raising makes the server break it off
+            fault = InternalError("something went wrong here; the log has it under this request's id")
+            await error_response(scope, fault)(scope, receive, sending)
         finally:
             _log.info(
                 "request",
