@@ -4,30 +4,26 @@ import asyncio
 import os
 import secrets
 import signal
-import socket
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Self
 from uuid import uuid4
 
 import httpx
+from fleet.places import LOOPBACK, free_ports
+from waiting import until
 
 from real_agent import processes
 from real_agent.home import write_home
 from real_agent.installation import install
 from real_agent.model import Model
-from real_agent.waiting import until
 
 START_SECONDS, STOP_SECONDS = 60.0, 15.0
 
 
 class NotReady(Exception):
     """An agent did not come up; the words hold the end of its output."""
-
-
-class LeftBehind(AssertionError):
-    """A process of an agent outlived it."""
 
 
 class RealAgent:
@@ -48,16 +44,17 @@ class RealAgent:
     ) -> None:
         self.name, self.profiles, self.multiplex = name, tuple(profiles), multiplex
         self.key = secrets.token_hex(16)
-        self.api_port, self.dashboard_port = _free_ports(2)
+        self.api_port, self.dashboard_port = free_ports([LOOPBACK] * 2)
         self.run = uuid4().hex
-        self._model, self._has_dashboard = model, dashboard
+        self.has_dashboard = dashboard
+        self._model = model
         self._folder, self._home = folder, folder / "home"
         self._processes: list[asyncio.subprocess.Process] = []
 
     @property
     def url(self) -> str:
         """Where its API server answers."""
-        return f"http://127.0.0.1:{self.api_port}"
+        return f"http://{LOOPBACK}:{self.api_port}"
 
     def log(self) -> str:
         """What the agent has logged so far, access log included."""
@@ -65,7 +62,7 @@ class RealAgent:
         return file.read_text(errors="replace") if file.exists() else ""
 
     async def __aenter__(self) -> Self:
-        programs = await asyncio.to_thread(install)
+        self._programs = await asyncio.to_thread(install)
         write_home(
             self._home,
             providers={profile: self._model.base_url(self.name, profile) for profile in self.profiles},
@@ -74,10 +71,10 @@ class RealAgent:
             key=self.key,
         )
         try:
-            gateway = await self._start("gateway", programs, "gateway", "run")
-            if self._has_dashboard:
-                where = ["--host", "127.0.0.1", "--port", str(self.dashboard_port)]
-                await self._start("dashboard", programs, "dashboard", *where, "--no-open", "--skip-build")
+            gateway = await self._start_gateway()
+            if self.has_dashboard:
+                where = ["--host", LOOPBACK, "--port", str(self.dashboard_port)]
+                await self._start("dashboard", "dashboard", *where, "--no-open", "--skip-build")
             await self._ready(gateway)
         except BaseException:
             await self.stop()
@@ -98,18 +95,30 @@ class RealAgent:
         except TimeoutError:  # an agent thread that is still at work holds its gateway
             processes.kill([process.pid for process in self._processes if process.returncode is None])
             await asyncio.gather(*(process.wait() for process in self._processes))
-        left = processes.marked(self.run)
-        if left:
-            told = [f"{pid} {' '.join(processes.command(pid))}" for pid in left]
-            processes.kill(left)
-            raise LeftBehind(f"{self.name} left behind: {'; '.join(told)}")
+        processes.check_none_left(self.run, self.name)
 
-    async def _start(self, name: str, programs: Path, *arguments: str) -> asyncio.subprocess.Process:
+    @asynccontextmanager
+    async def killed(self) -> AsyncIterator[None]:
+        """Its gateway dies by SIGKILL; a new one answers when the block is left."""
+        gateway = self._processes.pop(0)
+        processes.kill([gateway.pid])
+        await gateway.wait()
+        try:
+            yield
+        finally:
+            await self._ready(await self._start_gateway())
+
+    async def _start_gateway(self) -> asyncio.subprocess.Process:
+        gateway = await self._start("gateway", "gateway", "run")
+        self._processes.sort(key=lambda process: process is not gateway)  # the first is the gateway
+        return gateway
+
+    async def _start(self, name: str, *arguments: str) -> asyncio.subprocess.Process:
         user_home = self._folder / "user"
         user_home.mkdir(exist_ok=True)
         nowhere = "http://127.0.0.1:9"  # the discard port: whoever tries the internet is refused at once
         env = {
-            "PATH": os.pathsep.join([str(programs), "/usr/local/bin", "/usr/bin", "/bin"]),
+            "PATH": os.pathsep.join([str(self._programs), "/usr/local/bin", "/usr/bin", "/bin"]),
             "HOME": str(user_home),
             "LANG": "C.UTF-8",
             "HERMES_HOME": str(self._home),
@@ -119,9 +128,9 @@ class RealAgent:
             "NO_PROXY": "127.0.0.1,localhost",
             processes.MARK: self.run,
         }
-        with (self._folder / f"{name}.log").open("wb") as output:
+        with (self._folder / f"{name}.log").open("ab") as output:
             process = await asyncio.create_subprocess_exec(
-                programs / "hermes",
+                self._programs / "hermes",
                 *arguments,
                 env=env,
                 cwd=user_home,
@@ -145,8 +154,8 @@ class RealAgent:
                     health = await client.get(f"{self.url}/health/detailed")
                     if health.status_code != 200 or health.json()["pid"] != gateway.pid:
                         return False
-                    if self._has_dashboard:
-                        await client.get(f"http://127.0.0.1:{self.dashboard_port}/api/status")
+                    if self.has_dashboard:
+                        await client.get(f"http://{LOOPBACK}:{self.dashboard_port}/api/status")
                     return True
                 return False
 
@@ -158,12 +167,3 @@ class RealAgent:
     def last_words(self) -> str:
         """The end of what its processes wrote to their standard output, for a message."""
         return " / ".join(line for log in self._folder.glob("*.log") for line in log.read_text().splitlines()[-5:])
-
-
-def _free_ports(count: int) -> list[int]:
-    """Loopback ports that were free a moment ago, all different."""
-    with ExitStack() as stack:
-        held = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in held:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in held]

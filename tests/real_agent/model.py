@@ -99,7 +99,7 @@ async def _speak(
         return "failed"
     await asyncio.sleep(words.silence)
     calls = [] if words.tool is None or messages[-1]["role"] == "tool" else [_tool_call(*words.tool)]
-    text = "" if calls else f"[{name}] echo: {words.text}"
+    text = "" if calls else f"[{name}] echo: {' '.join([words.text] * words.repeat)}"
     finish, usage = ("tool_calls" if calls else "stop"), _usage(messages, text)
     if not asked.stream:
         message = {"role": "assistant", "content": text or None, **({"tool_calls": calls} if calls else {})}
