@@ -73,7 +73,7 @@ class Watch:
         except ConnectTimedOut:
             return Found("down", "the machine does not answer: is it awake and on the tailnet?"), {}
         except (RelayError, TimeoutError) as error:
-            return Found("down", f"its proxy does not answer: {error or 'it is silent'}"), {}
+            return Found("down", f"its proxy does not answer: {str(error) or 'it is silent'}"), {}
         if answer.status_code == 401:
             peer.credential.refuse()
             return Found("unauthorized", "its proxy refuses the user or password: mend the password file"), {}

@@ -3,11 +3,11 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx
 import yaml
@@ -24,6 +24,8 @@ from waiting import until
 PASSWORD = "a-password-of-a-proxy-0123456789"
 AGENT_KEY = "a-key-of-an-agent-0123456789abcdef"
 WAIT_SECONDS = 10.0
+
+Odd = TypeVar("Odd", bound="OddPeer")
 
 
 @dataclass
@@ -57,31 +59,65 @@ class Heard:
 
 
 class OddPeer:
-    """Says that its profile `default` is up, and counts the turns that it gets."""
+    """Says that its profile `default` is up, answers every turn with the same bytes and hangs up; counts."""
 
-    def __init__(self, answer: bytes, *, is_mute: bool = False) -> None:
+    def __init__(self, answer: bytes = b"", *, is_mute: bool = False) -> None:
         self.port = 0
-        self.over = asyncio.Event()
-        self._is_mute = is_mute
-        self.turns = 0
+        self.looks = self.turns = 0
         self.paths: list[str] = []
+        self.report = b'{"profiles":[{"name":"default","state":"up","agent_version":"0.19.0"}]}'
+        self.is_mute = is_mute
+        """Takes turns and never answers them."""
+        self.is_absent = False
+        """Takes connections, and that is all."""
         self._answer = answer
+        self._over = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, one answer."""
-        head = (await reader.readuntil(b"\r\n\r\n")).lower()
-        if head.startswith(b"get /-/profiles "):
-            profile = b'{"profiles":[{"name":"default","state":"up","agent_version":"0.19.0"}]}'
-            writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(profile) + profile)
-        else:
-            await reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r")[0]))
-            self.turns += 1
-            self.paths.append(head.split()[1].decode())
-            if self._is_mute:
-                await self.over.wait()
-            writer.write(self._answer)
-        await writer.drain()
+    @asynccontextmanager
+    async def listening(self, port: int = 0) -> AsyncIterator[Self]:
+        """There in this block."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+            self._over.set()
+            await asyncio.gather(*self._tasks)
+            await server.wait_closed()
+
+    def refuses(self, head: bytes) -> bool:  # noqa: ARG002 - for peers that ask for a password
+        """Whether this request is answered with a 401."""
+        return False
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        with suppress(ConnectionError, asyncio.IncompleteReadError):  # who asked has gone
+            head = await reader.readuntil(b"\r\n\r\n")
+            if self.is_absent:
+                await self._over.wait()
+            writer.write(await self._answered(head, reader))
+            await writer.drain()
         writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+    async def _answered(self, head: bytes, reader: asyncio.StreamReader) -> bytes:
+        if self.refuses(head):
+            return refusal(401, b"", b"WWW-Authenticate: Basic", b"Connection: close")
+        if head.startswith(b"GET /-/profiles "):
+            self.looks += 1
+            return refusal(200, self.report, b"Connection: close")
+        await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]))
+        self.turns += 1
+        self.paths.append(head.split()[1].decode())
+        if self.is_mute:
+            await self._over.wait()
+        return self._answer
 
 
 def streaming(*frames: bytes) -> bytes:
@@ -165,26 +201,15 @@ class Stage:
         await self._stack.enter_async_context(serving(Proxy(settings), listener))
         return port
 
-    async def odd(self, name: str, answer: bytes, **entry: Any) -> "OddPeer":
-        """A peer that answers every turn with these bytes and hangs up."""
-        odd = OddPeer(answer)
-        server = await self._stack.enter_async_context(await asyncio.start_server(odd.serve, "127.0.0.1", 0))
-        self.peer(name, server.sockets[0].getsockname()[1], **entry)
+    async def odd(self, name: str, answer: bytes = b"", *, is_mute: bool = False, **entry: Any) -> OddPeer:
+        """A peer that is none of ours."""
+        odd = await self.join(OddPeer(answer, is_mute=is_mute))
+        self.peer(name, odd.port, **entry)
         return odd
 
-    async def silent(self, name: str) -> None:
-        """A peer that takes turns and never answers them."""
-        odd = OddPeer(b"", is_mute=True)
-        server = await self._stack.enter_async_context(await asyncio.start_server(odd.serve, "127.0.0.1", 0))
-        self._stack.callback(odd.over.set)
-        self.peer(name, server.sockets[0].getsockname()[1])
-
-    async def mute_agent(self) -> "OddPeer":
-        """An agent that takes turns and hangs up; for a proxy of its own."""
-        odd = OddPeer(b"")
-        server = await self._stack.enter_async_context(await asyncio.start_server(odd.serve, "127.0.0.1", 0))
-        odd.port = server.sockets[0].getsockname()[1]
-        return odd
+    async def join(self, odd: Odd) -> Odd:
+        """Let it listen as long as the stage stands."""
+        return await self._stack.enter_async_context(odd.listening())
 
     def peer(self, name: str, port: int, *, password: str = PASSWORD, **entry: Any) -> None:
         """Name a peer; `password` is what the coordinator believes to be its proxy's."""

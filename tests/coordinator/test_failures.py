@@ -5,7 +5,7 @@ import socket
 from typing import Any
 
 import pytest
-from coordinator.stage import Stage, heard, refusal, streaming
+from coordinator.stage import OddPeer, Stage, heard, refusal, streaming
 from switchboard_coordinator import app
 from switchboard_relay import Transport
 from waiting import until
@@ -179,7 +179,7 @@ async def test_an_agent_that_died_saw_its_turn_once(stage: Stage) -> None:
 
 @both
 async def test_an_agent_that_takes_a_turn_and_says_nothing_is_told_by_its_proxy(stage: Stage, stream: bool) -> None:
-    agent = await stage.mute_agent()
+    agent = await stage.join(OddPeer())
     stage.peer("nas", await stage.proxy("nas", agent.port))
     await stage.start()
     *kind, words = await failure(stage, "nas", stream=stream)

@@ -146,7 +146,7 @@ async def test_a_stream_begins_at_the_latest_when_nothing_was_heard_for_a_while(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("switchboard_coordinator.turns.QUIET_SECONDS", 0.05)
-    await stage.silent("mute")
+    await stage.odd("mute", is_mute=True)
     stage.peer("tower", 9)
     await stage.start()
     async with stage.stream("all@fleet", "hi") as answer:

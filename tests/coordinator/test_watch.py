@@ -1,0 +1,197 @@
+"""How every peer is found, and found again."""
+
+import base64
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from coordinator.stage import PASSWORD, OddPeer, Stage, private
+from doubles.serving import listening
+from switchboard_coordinator import watch
+from waiting import until
+
+SOON = 0.05
+AUTHORIZATION = re.compile(rb"(?i)authorization: ([^\r]+)")
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look again at once, so that a test need not wait."""
+    monkeypatch.setattr(watch, "UP_SECONDS", SOON)
+    monkeypatch.setattr(watch, "DOWN_SECONDS", SOON)
+
+
+def test_peers_that_are_up_are_looked_at_every_five_seconds_and_others_every_two() -> None:
+    assert (watch.UP_SECONDS, watch.DOWN_SECONDS) == (5.0, 2.0)
+
+
+async def test_the_roster_tells_state_since_round_trip_version_and_capabilities(stage: Stage) -> None:
+    await stage.machine("nas", capabilities=["home", "code"], max_turns=3)
+    stage.peer("tower", 9)
+    began = datetime.now(UTC)
+    await stage.start()
+    found = await stage.peers()
+    nas, tower = found["nas"], found["tower"]
+    assert began <= datetime.fromisoformat(nas.pop("since")) <= datetime.now(UTC)
+    assert 0 < nas.pop("round_trip_ms") < 5000
+    assert nas.pop("port") > 0
+    (profile,) = nas.pop("profiles")
+    assert nas == {"name": "nas", "host": "127.0.0.1", "state": "up", "detail": None, "max_turns": 3}
+    assert profile.pop("since")
+    assert profile == {
+        "name": "default",
+        "address": "default@nas",
+        "state": "up",
+        "detail": None,
+        "agent_version": "0.19.0",
+        "capabilities": ["home", "code"],
+    }
+    assert (tower["state"], tower["round_trip_ms"]) == ("down", None)
+    assert "does not answer" in tower["detail"]
+    assert tower["profiles"][0]["state"] == "down"
+    assert (await stage.client.get("/api/peers/tower")).json() == tower
+
+
+def free_port() -> int:
+    with listening() as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_peer_that_comes_and_goes_is_seen_to(stage: Stage) -> None:
+    port = free_port()
+    stage.peer("nas", port)
+    await stage.start()
+    assert await stage.state("nas") == "down"
+    down_since = (await stage.peers())["nas"]["since"]
+
+    async def is_state(state: str) -> bool:
+        return await stage.state("nas") == state
+
+    async with OddPeer().listening(port):
+        await until(lambda: is_state("up"), seconds=5)
+        assert (await stage.peers())["nas"]["since"] > down_since
+    await until(lambda: is_state("down"), seconds=5)
+    assert (await stage.peers())["nas"]["profiles"][0]["agent_version"] == "0.19.0", "the last one known"
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_state_that_lasts_keeps_its_since(stage: Stage) -> None:
+    odd = await stage.odd("nas")
+    await stage.start()
+    since = (await stage.peers())["nas"]["since"]
+    looks = odd.looks
+    await until(lambda: odd.looks >= looks + 3, seconds=5)
+    assert (await stage.peers())["nas"]["since"] == since
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_peer_that_says_nothing_delays_no_other(stage: Stage) -> None:
+    mute, odd = await stage.odd("mute"), await stage.odd("nas")
+    mute.is_absent = True
+    await stage.start(watched=False)
+    await until(lambda: odd.looks >= 5, seconds=5)
+    assert (await stage.peers())["mute"]["since"] is None
+
+
+async def test_a_peer_that_says_nothing_is_down_after_a_while(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.1)
+    (await stage.odd("mute")).is_absent = True
+    await stage.start()
+    assert (await stage.peers())["mute"]["detail"] == "its proxy does not answer: it is silent"
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_refused_password_is_not_shown_again_until_its_file_changes(stage: Stage) -> None:
+    guarded = Guarded()
+    async with guarded.listening(free_port()):
+        stage.peer("nas", guarded.port, password="a-wrong-password-0123456789")
+        await stage.start()
+        assert await stage.state("nas") == "unauthorized"
+        await until(lambda: len(guarded.shown) >= 4, seconds=5)
+        assert guarded.shown[0] is not None
+        assert set(guarded.shown[1:]) == {None}, "a wrong password was shown again"
+        refused = await stage.ask("nas", "hi")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (502, "peer_unauthorized")
+        private(stage.secrets / "nas_password", "short")
+        seen = len(guarded.shown)
+        await until(lambda: len(guarded.shown) >= seen + 2, seconds=5)
+        assert guarded.shown[-1] is None, "what is no password is not shown"
+        private(stage.secrets / "nas_password", PASSWORD)
+
+        async def is_up() -> bool:
+            return await stage.state("nas") == "up"
+
+        await until(is_up, seconds=5)
+        (stage.secrets / "nas_password").unlink()
+        await until(is_up, seconds=5)
+
+
+async def test_a_turn_that_meets_a_wrong_password_is_enough_to_hold_it_back(stage: Stage) -> None:
+    guarded = Guarded(is_open=True)
+    async with guarded.listening(free_port()):
+        stage.peer("nas", guarded.port)
+        await stage.start()
+        guarded.is_open, guarded.password = False, "changed"
+        assert (await stage.ask("nas", "hi")).status_code == 502
+        shown = len(guarded.shown)
+        assert (await stage.ask("nas", "hi")).json()["error"]["code"] == "peer_unauthorized"
+        assert len(guarded.shown) == shown, "a turn went out with a password that is known to be wrong"
+
+
+class Guarded(OddPeer):
+    """A peer that asks for its password; remembers what was shown to it."""
+
+    def __init__(self, *, is_open: bool = False) -> None:
+        super().__init__()
+        self.is_open = is_open
+        self.password = PASSWORD
+        self.shown: list[bytes | None] = []
+
+    def refuses(self, head: bytes) -> bool:
+        found = AUTHORIZATION.search(head)
+        value = found[1] if found else None
+        self.shown.append(value)
+        return not self.is_open and value != basic(self.password)
+
+
+def basic(password: str) -> bytes:
+    return b"Basic " + base64.b64encode(f"coordinator:{password}".encode())
+
+
+ODD: dict[str, tuple[bytes, str, str]] = {
+    "no proxy": (b"<html>", "down", "what answers there is no proxy of ours (status 200)"),
+    "another profile": (b'{"profiles":[]}', "down", "default: its proxy does not know this profile"),
+    "a state that is new": (b'{"profiles":[{"name":"default","state":"x","detail":"y"}]}', "down", "default: y"),
+    "unreachable": (b'{"profiles":[{"name":"default","state":"unreachable","detail":"y"}]}', "down", "default: y"),
+    "degraded": (b'{"profiles":[{"name":"default","state":"degraded","detail":"y"}]}', "degraded", "default: y"),
+}
+
+
+@pytest.mark.parametrize(("report", "state", "detail"), ODD.values(), ids=ODD.keys())
+async def test_whatever_a_peer_tells_is_understood(stage: Stage, report: bytes, state: str, detail: str) -> None:
+    odd = await stage.odd("nas")
+    odd.report = report
+    await stage.start()
+    found = (await stage.peers())["nas"]
+    assert found["state"] == state
+    assert detail in found["detail"]
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_look_that_stumbles_is_not_the_last_one(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    look, times = watch.Watch.look, 0
+
+    async def stumbling(self: watch.Watch, peer: Any) -> None:
+        nonlocal times
+        times += 1
+        if times == 1:
+            raise ZeroDivisionError
+        await look(self, peer)
+
+    monkeypatch.setattr(watch.Watch, "look", stumbling)
+    await stage.odd("nas")
+    await stage.start()
+    assert await stage.state("nas") == "up"
