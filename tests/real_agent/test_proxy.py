@@ -1,9 +1,9 @@
-import asyncio
 import json
 import shutil
 
 import pytest
 
+from real_agent.seed import CHAT, MODELS, run_at
 from real_agent.stage import Stage
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -13,12 +13,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 async def test_the_seeds_two_curl_commands(stage: Stage) -> None:
     door = stage.switchboard.doors["nas"]
 
-    models = await _curl("-u", f"coordinator:{door.password}", f"{door.url}/v1/models")
-    answer = await _curl(
-        *("-u", f"coordinator:{door.password}", "-X", "POST", f"{door.url}/v1/chat/completions"),
-        *("-H", "Content-Type: application/json"),
-        *("-d", '{"model":"default","messages":[{"role":"user","content":"ping"}],"stream":false}'),
-    )
+    models, answer = [json.loads((await run_at(command, door)).output) for command in (MODELS, CHAT)]
 
     assert len(door.password) == 32
     assert [model["id"] for model in models["data"]] == ["hermes-agent"]
@@ -52,17 +47,3 @@ async def test_nothing_passes_without_the_pair(stage: Stage) -> None:
         key = await client.get("/v1/models", headers={"authorization": f"Bearer {stage.nas.key}"})
 
     assert {answer.status_code for answer in [*answers, key]} == {401}
-
-
-async def _curl(*arguments: str) -> dict[str, list[dict[str, object]]]:
-    curl = await asyncio.create_subprocess_exec(
-        "curl",
-        *("--silent", "--show-error", "--fail-with-body", "--noproxy", "*"),
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, errors = await curl.communicate()
-    assert curl.returncode == 0, (output, errors)
-    told: dict[str, list[dict[str, object]]] = json.loads(output)
-    return told
