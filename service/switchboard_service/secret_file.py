@@ -32,13 +32,15 @@ def read_private(path: Path, limit: int) -> bytes:
         raise SecretError(f"{path} cannot be read: it must belong to the user {os.geteuid()}") from None
     except OSError as error:
         raise SecretError(f"{path} cannot be opened: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
             raise SecretError(f"{path} is not a regular file: put a file with the secret in its place")
         if mode & 0o077:
             raise SecretError(f"{path} is open to group or others (mode {stat.S_IMODE(mode):04o}): chmod 0400 {path}")
-        return file.read(limit)
+        return os.read(descriptor, limit)
+    finally:
+        os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
