@@ -25,9 +25,8 @@ class Coordinator:
     """A coordinator at `url`, asked with a consumer's key."""
 
     def __init__(self, url: str, key: str) -> None:
-        headers = {"authorization": f"Bearer {key}"}
-        self._client = httpx.Client(base_url=url, headers=headers, timeout=_TIMEOUT, trust_env=False)
         self._url = url
+        self._headers = {"authorization": f"Bearer {key}"}
 
     def peers(self) -> dict[str, Any]:
         """What `GET /api/peers` answers.
@@ -35,11 +34,14 @@ class Coordinator:
         Raises:
             AskFailed: nothing, or an error.
         """
-        with self._failures_told():
-            answer = self._client.get("/api/peers")
-            if answer.status_code != 200:
+        with self._failures_told(), self._client() as client:
+            answer = client.get("/api/peers")
+            try:
+                peers: dict[str, Any] = answer.json()
+            except ValueError:
+                peers = {}
+            if answer.status_code != 200 or "peers" not in peers:
                 raise AskFailed(_words(answer))
-            peers: dict[str, Any] = answer.json()
             return peers
 
     def ask(self, text: str, target: str, show: Show) -> None:
@@ -51,11 +53,18 @@ class Coordinator:
         body: dict[str, Any] = {"model": target, "stream": True, "messages": [{"role": "user", "content": text}]}
         if isinstance(parse_target(target), Group):
             body["switchboard"] = {"answers": "choices"}
-        with self._failures_told(), self._client.stream("POST", "/v1/chat/completions", json=body) as answer:
+        with (
+            self._failures_told(),
+            self._client() as client,
+            client.stream("POST", "/v1/chat/completions", json=body) as answer,
+        ):
             if answer.status_code != 200:
                 answer.read()
                 raise AskFailed(_words(answer))
             _show(answer.iter_bytes(), _Shown([target], show))
+
+    def _client(self) -> httpx.Client:
+        return httpx.Client(base_url=self._url, headers=self._headers, timeout=_TIMEOUT, trust_env=False)
 
     def _failures_told(self) -> "_FailuresTold":
         return _FailuresTold(self._url)
