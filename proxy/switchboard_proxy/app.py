@@ -56,16 +56,22 @@ class Proxy:
             return
         began = time.perf_counter()
         client, carried = Client(receive), Carried()
-        outcome = "done"
+        if any(name == b"upgrade" for name, _ in scope["headers"]):
+            send = _closing(send)
+        outcome = "failed"
         try:
             await self._answer(scope, client, send, carried)
+            outcome = "done"
         except ProxyError as error:
             outcome = error.code
             carried.status = error.status
             await _refuse(error, send)
         except ClientLeft:
-            pass
+            outcome = "client_left"
         except RelayError as error:
+            if client.has_left:  # its upload broke off, and the exchange with it
+                outcome = "client_left"
+                return
             # Part of the answer is out: raising makes the server break the client's side as well.
             outcome = "broken"
             raise AnswerBroken(str(error)) from error
@@ -107,7 +113,7 @@ class Proxy:
                 request,
                 client,
                 send,
-                answer_headers=lambda answer: headers.to_client(answer.headers, is_agent=is_agent),
+                answer_headers=lambda answer: headers.to_client(answer.headers, answer.status, is_agent=is_agent),
                 carried=carried,
             )
         except RelayError as error:
@@ -122,13 +128,14 @@ class Proxy:
 
         An agent gets a length always: it answers a long chunked body with a wrong 400 (hermes-agent 0.19.0).
         """
+        is_chunked = any(name == b"transfer-encoding" for name, _ in asked)
         length = next((value for name, value in asked if name == b"content-length"), None)
         limit = self._settings.max_body_bytes
-        if length is not None:
+        if length is not None and not is_chunked:  # the server hands a trailer over as a header
             if is_agent and int(length) > limit:
                 raise BodyTooLarge(f"the body has {int(length)} bytes; an agent takes {limit}")
             return await client.body(), (b"content-length", length)
-        if not any(name == b"transfer-encoding" for name, _ in asked):
+        if not is_chunked:
             return await client.body(), None
         if not is_agent:
             return client.pieces(), (b"transfer-encoding", b"chunked")
@@ -157,6 +164,17 @@ class Proxy:
                 self._upstreams.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+def _closing(send: Send) -> Send:
+    """Ends the connection with its answer: the server reads nothing more behind an upgrade that it was offered."""
+
+    async def send_and_close(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], (b"connection", b"close")]
+        await send(message)
+
+    return send_and_close
 
 
 def _target(upstream: Upstream, route: Route, query: bytes) -> bytes:

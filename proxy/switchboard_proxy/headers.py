@@ -56,7 +56,7 @@ def to_upstream(headers: Headers, *, host: bytes, bearer: bytes | None, framing:
     return crossing
 
 
-def to_client(headers: Headers, *, is_agent: bool) -> Iterator[Header]:
+def to_client(headers: Headers, status: int, *, is_agent: bool) -> Iterator[Header]:
     """The answer's headers as the client gets them.
 
     An agent's WWW-Authenticate is dropped too: a 401 with it is the proxy's own, one without it is the agent's.
@@ -67,6 +67,8 @@ def to_client(headers: Headers, *, is_agent: bool) -> Iterator[Header]:
         if name in _NOT_TO_CLIENT or name in named or name.startswith(b"x-switchboard-"):
             continue
         if is_agent and name == b"www-authenticate":
+            continue
+        if status == 304 and name == b"content-length":  # tells of a body that does not come; the server waits for it
             continue
         yield name, value
 

@@ -71,7 +71,7 @@ def test_a_header_that_is_there_twice_goes_in_twice_and_in_order() -> None:
 def test_what_connection_names_ends_here_both_ways() -> None:
     headers = [(b"connection", b"close, X-Secret ,x-other"), (b"x-secret", b"1"), (b"x-other", b"2"), (b"x-kept", b"3")]
     assert up(headers, bearer=None) == [(b"host", b"127.0.0.1:8642"), (b"x-kept", b"3")]
-    assert list(to_client(headers, is_agent=True)) == [(b"x-kept", b"3")]
+    assert list(to_client(headers, 200, is_agent=True)) == [(b"x-kept", b"3")]
 
 
 def test_connection_cannot_take_away_what_the_proxy_puts_in() -> None:
@@ -87,15 +87,15 @@ def test_connection_cannot_take_away_what_the_proxy_puts_in() -> None:
 )
 def test_what_belongs_to_this_hop_or_speaks_for_us_does_not_come_out(name: bytes, is_agent: bool) -> None:
     for spelled in (name, name.title(), name.upper()):
-        assert list(to_client([(spelled, b"theirs"), (b"Content-Type", b"a/b")], is_agent=is_agent)) == [
+        assert list(to_client([(spelled, b"theirs"), (b"Content-Type", b"a/b")], 200, is_agent=is_agent)) == [
             (b"content-type", b"a/b")
         ]
 
 
 def test_only_the_proxy_asks_for_a_credential_in_an_agents_name() -> None:
     headers = [(b"WWW-Authenticate", b"Bearer")]
-    assert list(to_client(headers, is_agent=True)) == []
-    assert list(to_client(headers, is_agent=False)) == [(b"www-authenticate", b"Bearer")]
+    assert list(to_client(headers, 200, is_agent=True)) == []
+    assert list(to_client(headers, 200, is_agent=False)) == [(b"www-authenticate", b"Bearer")]
 
 
 def test_what_an_agent_says_of_its_turn_comes_out() -> None:
@@ -104,7 +104,7 @@ def test_what_an_agent_says_of_its_turn_comes_out() -> None:
         *((b"set-cookie", b"a=1"), (b"set-cookie", b"b=2"), (b"content-length", b"2")),
         *((b"content-security-policy", b"default-src 'none'"), (b"x-accel-buffering", b"no")),
     ]
-    assert list(to_client(told, is_agent=True)) == told
+    assert list(to_client(told, 200, is_agent=True)) == told
 
 
 NAMES = st.sampled_from([*HOP_BY_HOP, b"authorization", b"host", b"origin", b"x-forwarded-for", b"accept", b"x-a"])

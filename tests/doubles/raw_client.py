@@ -1,0 +1,102 @@
+"""An HTTP/1.1 client that sends exactly the bytes it is told to, and reads an answer piece by piece."""
+
+import asyncio
+import base64
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+
+WAIT_SECONDS = 10.0
+
+
+def basic(user: str, password: str) -> str:
+    """The value of an Authorization header."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+@dataclass
+class Reply:
+    """An answer as it came; names of `headers` in the case they came in."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes = b""
+
+    def all(self, name: str) -> list[str]:
+        """Every value of one header."""
+        return [value for key, value in self.headers if key.lower() == name]
+
+    def __getitem__(self, name: str) -> str | None:
+        values = self.all(name)
+        return values[0] if values else None
+
+    def json(self) -> Any:
+        """The body, parsed."""
+        return orjson.loads(self.body)
+
+
+class RawClient:
+    """One connection to a port of loopback; every wait has a deadline."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    async def __aenter__(self) -> Self:
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.leave()
+
+    def send(self, data: bytes) -> None:
+        """Send these bytes."""
+        self._writer.write(data)
+
+    def leave(self) -> None:
+        """Go at once, without a farewell."""
+        self._writer.transport.abort()
+
+    async def head(self) -> Reply:
+        """Status and headers of the next answer."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            lines = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")[:-2]
+        pairs = [line.partition(":") for line in lines[1:]]
+        return Reply(int(lines[0].split(" ")[1]), [(name, value.strip()) for name, _, value in pairs])
+
+    async def piece(self) -> bytes:
+        """One chunk of a chunked body; empty at its end.
+
+        Raises:
+            asyncio.IncompleteReadError: the connection ended before.
+        """
+        async with asyncio.timeout(WAIT_SECONDS):
+            size = int(await self._reader.readuntil(b"\r\n"), 16)
+            return (await self._reader.readexactly(size + 2))[:-2]
+
+    async def reply(self, method: str = "GET") -> Reply:
+        """The next answer, whole."""
+        reply = await self.head()
+        length = reply["content-length"]
+        if method == "HEAD" or reply.status in (204, 304) or reply.status < 200:
+            return reply
+        if reply["transfer-encoding"] == "chunked":
+            while piece := await self.piece():
+                reply.body += piece
+        elif length is not None:
+            async with asyncio.timeout(WAIT_SECONDS):
+                reply.body = await self._reader.readexactly(int(length))
+        else:
+            reply.body = await self.rest()
+        return reply
+
+    async def rest(self) -> bytes:
+        """Everything until the other side closes."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            try:
+                return await self._reader.read()
+            except ConnectionError:
+                return b""
