@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from waiting import until
 PASSWORD = "a-password-of-a-proxy-0123456789"
 AGENT_KEY = "a-key-of-an-agent-0123456789abcdef"
 WAIT_SECONDS = 10.0
+_NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # httpx loads them for every client, which takes 30 ms
 
 Odd = TypeVar("Odd", bound="OddPeer")
 
@@ -232,7 +234,7 @@ class Stage:
     def client_of(self, key: str) -> httpx.AsyncClient:
         """A client with this consumer's key."""
         headers = {"authorization": f"Bearer {key}"}
-        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=WAIT_SECONDS, trust_env=False)
+        return plain_client(base_url=self.url, headers=headers)
 
     async def _has_looked(self) -> bool:
         return all(peer["since"] for peer in (await self.peers()).values())
@@ -261,6 +263,11 @@ class Stage:
         """A whole stream."""
         async with self.stream(model, text, **more) as answer:
             return await heard(answer)
+
+
+def plain_client(**arguments: Any) -> httpx.AsyncClient:
+    """A client for plain http."""
+    return httpx.AsyncClient(verify=_NO_CERTIFICATES, timeout=WAIT_SECONDS, trust_env=False, **arguments)
 
 
 async def heard(answer: httpx.Response) -> Heard:

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 import structlog
-from coordinator.stage import OddPeer, Stage, private, refusal, streaming
+from coordinator.stage import OddPeer, Stage, plain_client, private, refusal, streaming
 from doubles.serving import listening
 from structlog.testing import LogCapture
 from switchboard_coordinator import ask, cli
@@ -328,7 +328,7 @@ async def test_serve_answers_and_logs_until_sigterm_and_exits_0(
     )
     try:
         headers = {"authorization": f"Bearer {(tmp_path / 'key').read_text()}"}
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, trust_env=False) as client:
+        async with plain_client(base_url=f"http://127.0.0.1:{port}", headers=headers) as client:
 
             async def answers() -> bool:
                 try:

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 import structlog
-from coordinator.stage import Stage, heard, question
+from coordinator.stage import Stage, heard, plain_client, question
 from structlog.testing import LogCapture
 from switchboard_coordinator.consumers import add_consumer, read_consumers
 from switchboard_coordinator.edge import Edge
@@ -32,7 +32,7 @@ async def alone(stage: Stage) -> None:
 @pytest.mark.parametrize("authorization", [None, "Bearer sk-wrong", "Basic x", "Bearer"])
 async def test_a_missing_or_wrong_key_is_refused_in_openais_envelope(stage: Stage, authorization: str | None) -> None:
     await alone(stage)
-    async with httpx.AsyncClient(base_url=stage.url, trust_env=False) as client:
+    async with plain_client(base_url=stage.url) as client:
         headers = {"authorization": authorization} if authorization else {}
         for request in (
             client.build_request("GET", "/v1/models", headers=headers),
@@ -52,7 +52,7 @@ async def test_a_missing_or_wrong_key_is_refused_in_openais_envelope(stage: Stag
 
 async def test_health_and_readiness_need_no_key(stage: Stage) -> None:
     await alone(stage)
-    async with httpx.AsyncClient(base_url=stage.url, trust_env=False) as client:
+    async with plain_client(base_url=stage.url) as client:
         assert (await client.get("/healthz")).json() == {"status": "ok"}
         assert (await client.get("/readyz")).json() == {"status": "ready"}
 

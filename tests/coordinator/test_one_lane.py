@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from coordinator.stage import AGENT_KEY, PASSWORD, Stage, heard, question, refusal
+from coordinator.stage import AGENT_KEY, PASSWORD, Stage, heard, plain_client, question, refusal
 from switchboard_coordinator.turns import QUIET_SECONDS
 from waiting import until
 
@@ -34,7 +34,7 @@ async def test_a_stream_is_what_the_agent_sends_byte_for_byte(stage: Stage, text
     await stage.start()
     through = await stage.hear("default@nas", text)
     body = question("hermes-agent", text, stream=True)
-    direct = httpx.AsyncClient(headers={"authorization": f"Bearer {AGENT_KEY}"}, trust_env=False)
+    direct = plain_client(headers={"authorization": f"Bearer {AGENT_KEY}"})
     url = f"http://127.0.0.1:{agent.api_port}/p/default/v1/chat/completions"
     async with direct, direct.stream("POST", url, json=body) as answer:
         told = await heard(answer)
@@ -70,7 +70,7 @@ async def test_a_client_that_does_not_stream_gets_the_json_that_the_agent_would_
     await stage.start()
     answer = await stage.ask("default@nas", ASKED, **stream)
     assert answer.status_code == 200
-    async with httpx.AsyncClient(headers={"authorization": f"Bearer {AGENT_KEY}"}, trust_env=False) as direct:
+    async with plain_client(headers={"authorization": f"Bearer {AGENT_KEY}"}) as direct:
         url = f"http://127.0.0.1:{agent.api_port}/v1/chat/completions"
         told = (await direct.post(url, json=question("hermes-agent", ASKED))).json()
     folded = answer.json()
