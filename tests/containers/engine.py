@@ -30,8 +30,9 @@ BARE: dict[str, Any] = {
     "cap_drop": ["ALL"],
     "security_opt": ["no-new-privileges:true"],
     "labels": LABELS,
+    "healthcheck": {"test": ["NONE"]},
 }
-"""How the Compose files run every container."""
+"""How the Compose files run every container; health is a subject of the simulation's tests, and a dozen cost much."""
 
 
 def free_prefix(client: docker.DockerClient) -> str:

@@ -22,7 +22,18 @@ from testcontainers.core.container import DockerContainer
 from testcontainers.core.network import Network
 from waiting import until
 
-from .engine import BARE, COORDINATOR_IMAGE, LABELS, MOCK_AGENT_IMAGE, PROXY_IMAGE, SESSION, USER, free_prefix, inside
+from .engine import (
+    BARE,
+    COORDINATOR_IMAGE,
+    LABELS,
+    MOCK_AGENT_IMAGE,
+    PROJECT,
+    PROXY_IMAGE,
+    SESSION,
+    USER,
+    free_prefix,
+    inside,
+)
 
 SECRETS = "/run/switchboard/secrets"
 START_SECONDS = 120.0
@@ -127,9 +138,18 @@ class Fleet:
         return {peer["name"]: peer["state"] for peer in answer.json()["peers"]}
 
     async def is_sound(self) -> bool:
-        """Every machine is as it was meant to be."""
-        states = await self.states()
+        """The coordinator answers, and finds every machine as it was meant to be."""
+        try:
+            states = await self.states()
+        except httpx.TransportError:
+            return False
         return all((states[name] == "up") == machine.is_sound for name, machine in self.machines.items())
+
+    def _is_back(self, name: str) -> bool:
+        """Its proxy answers, and finds its agent well; the coordinator may have looked last before a fault."""
+        machine = self.machines[name]
+        answer = self.visit(f"http://{machine.address}:9121/-/profiles", f"coordinator:{machine.password}")
+        return "body" in answer and all(told["state"] == "up" for told in json.loads(answer["body"])["profiles"])
 
     @asynccontextmanager
     async def without_proxy(self, name: str) -> AsyncIterator[None]:
@@ -140,7 +160,7 @@ class Fleet:
             yield
         finally:
             proxy.start()
-            await until(self.is_sound, seconds=HEAL_SECONDS)
+            await until(lambda: self._is_back(name), seconds=HEAL_SECONDS)
 
     @asynccontextmanager
     async def paused(self, name: str, *, whole: bool) -> AsyncIterator[None]:
@@ -152,7 +172,7 @@ class Fleet:
             yield
         finally:
             self.resume(name)
-            await until(self.is_sound, seconds=HEAL_SECONDS)
+            await until(lambda: self._is_back(name), seconds=HEAL_SECONDS)
 
     def resume(self, name: str) -> None:
         """End a pause."""
@@ -173,7 +193,7 @@ class Fleet:
                     container.kill()
             for container in self.machines[name].containers:
                 container.start()
-            await until(self.is_sound, seconds=HEAL_SECONDS)
+            await until(lambda: self._is_back(name), seconds=HEAL_SECONDS)
 
 
 @contextmanager
@@ -202,6 +222,7 @@ def running_fleet(client: docker.DockerClient) -> Iterator[Fleet]:
                 list(pool.map(lambda machine: _start(machine, network, volume, start), machines.values()))
             coordinator = DockerContainer(
                 COORDINATOR_IMAGE,
+                name=f"{PROJECT}-coordinator",
                 network=front,
                 env={
                     "SWITCHBOARD_COORDINATOR_LISTEN_ADDRESS": "0.0.0.0",
@@ -238,6 +259,8 @@ def _start(machine: Machine, network: Network, volume: str, start: Any) -> None:
     machine.agent = start(
         DockerContainer(
             MOCK_AGENT_IMAGE,
+            name=f"{PROJECT}-{machine.name}",
+            network=network,
             env={
                 "SWITCHBOARD_MOCK_AGENT_NAME": machine.name,
                 "SWITCHBOARD_MOCK_AGENT_PROFILES": ",".join(machine.profiles),
@@ -247,7 +270,6 @@ def _start(machine: Machine, network: Network, volume: str, start: Any) -> None:
             **BARE
             | {
                 "hostname": machine.name,
-                "network": network.name,
                 "networking_config": {network.name: place},
                 "mounts": [_mount(volume, "/run/agent", f"{machine.name}/agent")],
             },
@@ -257,6 +279,7 @@ def _start(machine: Machine, network: Network, volume: str, start: Any) -> None:
     machine.proxy = start(
         DockerContainer(
             PROXY_IMAGE,
+            name=f"{PROJECT}-{machine.name}-proxy",
             env={
                 "SWITCHBOARD_PROXY_LISTEN_ADDRESS": machine.address,
                 "SWITCHBOARD_PROXY_PROFILES": json.dumps(profiles),
