@@ -21,7 +21,15 @@ from switchboard_relay.wire import Header
 
 from . import headers, routes
 from .door import Door
-from .errors import AgentOutcomeUnknown, AgentUnreachable, BodyTooLarge, DashboardUnreachable, NotFound, ProxyError
+from .errors import (
+    AgentOutcomeUnknown,
+    AgentUnreachable,
+    BodyTooLarge,
+    DashboardUnreachable,
+    NotFound,
+    ProxyError,
+    UpgradeRefused,
+)
 from .profiles import Profiles
 from .routes import Route, Side
 from .settings import ProxySettings
@@ -130,6 +138,9 @@ class Proxy:
         """
         is_chunked = any(name == b"transfer-encoding" for name, _ in asked)
         length = next((value for name, value in asked if name == b"content-length"), None)
+        if (is_chunked or length) and any(name == b"upgrade" for name, _ in asked):
+            # The server drops such a body: an upstream that was promised it would wait for ever.
+            raise UpgradeRefused("a request with a body cannot offer another protocol: send it without Upgrade")
         limit = self._settings.max_body_bytes
         if length is not None and not is_chunked:  # the server hands a trailer over as a header
             if is_agent and int(length) > limit:

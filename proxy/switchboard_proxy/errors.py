@@ -5,6 +5,7 @@
     ├── HostRefused          421  not one of this proxy's names
     ├── OriginRefused        403  a page of another origin asks
     ├── PathRefused          400  a path that two readers could read differently
+    ├── UpgradeRefused       400  a body behind an offer of another protocol
     ├── NotFound             404  below /-/, but nothing of ours
     ├── ProfileUnknown       404  no profile of this machine
     ├── ProfileNotServed     503  the agent would run it as another profile
@@ -58,6 +59,12 @@ class PathRefused(ProxyError):
     """Dot segments, empty segments, or encoded slashes, dots and control characters."""
 
     status, code, kind = 400, "path_refused", "invalid_request_error"
+
+
+class UpgradeRefused(ProxyError):
+    """A body came with an offer to speak another protocol; nobody here reads it."""
+
+    status, code, kind = 400, "upgrade_refused", "invalid_request_error"
 
 
 class NotFound(ProxyError):

@@ -6,11 +6,10 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from switchboard_proxy.app import Proxy
-from switchboard_proxy.settings import Profile, ProxySettings
-
 from doubles.raw_client import RawClient, Reply, basic
 from doubles.serving import listening, serving
+from switchboard_proxy.app import Proxy
+from switchboard_proxy.settings import Profile, ProxySettings
 
 PASSWORD = "0123456789abcdef0123456789abcdef"
 KEY = "api-server-key-of-the-tests"

@@ -2,24 +2,13 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from switchboard_proxy import app
-from switchboard_proxy.settings import Profile
-
+from doubles.proxy_log import Log
 from doubles.recording_upstream import RecordingUpstream, recording_upstream
 from doubles.running_proxy import RunningProxy, running_proxy
-
-
-class Log:
-    """The proxy's log lines as they are written, each a mapping."""
-
-    def __init__(self) -> None:
-        self.lines: list[dict[str, Any]] = []
-
-    def info(self, event: str, **fields: Any) -> None:
-        self.lines.append({"event": event, **fields})
+from switchboard_proxy import app
+from switchboard_proxy.settings import Profile
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Nothing unauthenticated reaches anything, whatever it looks like."""
 
 import pytest
-
 from doubles.raw_client import basic
 from doubles.recording_upstream import RecordingUpstream
 from doubles.running_proxy import BASIC, PASSWORD, RunningProxy
@@ -175,11 +174,20 @@ async def test_an_offered_upgrade_ends_the_connection_with_its_answer(
     proxy: RunningProxy, agent: RecordingUpstream
 ) -> None:
     """The server reads nothing behind such a request: a client that went on would wait for ever."""
-    offer = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "Content-Length: 4")
+    offer = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c")
     for credential, status in ((BASIC, 200), (None, 401)):
         async with proxy.connect() as client:
-            client.send(proxy.head("POST", "/v1/chat/completions", *offer, credential=credential) + b"ping")
+            client.send(proxy.head("GET", "/v1/models", *offer, credential=credential))
             reply = await client.reply()
             assert (reply.status, reply["connection"]) == (status, "close")
             assert await client.rest() == b""
-    assert [asked.body for asked in agent.requests] == [b"ping"]
+    assert len(agent.requests) == 1
+
+
+async def test_a_body_behind_an_offered_upgrade_is_refused_instead_of_promised(
+    proxy: RunningProxy, agent: RecordingUpstream, dashboard: RecordingUpstream
+) -> None:
+    for path in ("/v1/chat/completions", "/api/upload"):
+        reply = await proxy.ask("POST", path, "Connection: Upgrade", "Upgrade: h2c", body=b"ping")
+        assert (reply.status, reply.json()["error"]["code"]) == (400, "upgrade_refused")
+    assert (agent.connections, dashboard.connections) == (0, 0)

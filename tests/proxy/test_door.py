@@ -2,8 +2,6 @@
 
 import base64
 import hmac
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -95,7 +93,7 @@ def test_every_wrong_credential_takes_the_constant_time_comparison(
     headers: Headers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lengths: list[tuple[int, int]] = []
-    compare: Callable[[Any, Any], bool] = hmac.compare_digest
+    compare = hmac.compare_digest
 
     def noted(one: bytes, other: bytes) -> bool:
         lengths.append((len(one), len(other)))

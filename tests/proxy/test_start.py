@@ -1,0 +1,96 @@
+"""The real command: what stops the start, and how it ends."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from doubles.running_proxy import KEY, PASSWORD, write_secret
+
+COMMAND = Path(sys.executable).parent / "switchboard-proxy"
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    write_secret(tmp_path / "proxy_password", PASSWORD)
+    write_secret(tmp_path / "api_server_key", KEY)
+    return {
+        "PATH": os.environ["PATH"],
+        "SWITCHBOARD_PROXY_LISTEN_ADDRESS": "127.0.0.1",
+        "SWITCHBOARD_PROXY_PORT": str(free_port()),
+        "SWITCHBOARD_PROXY_SECRETS_FOLDER": str(tmp_path),
+    }
+
+
+def run(command: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([COMMAND, command], env=environ, capture_output=True, text=True, timeout=30, check=False)
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.168.1.5", "203.0.113.9"])
+def test_an_address_that_others_can_reach_stops_the_start(address: str, environ: dict[str, str]) -> None:
+    ended = run("serve", environ | {"SWITCHBOARD_PROXY_LISTEN_ADDRESS": address})
+    assert ended.returncode == 78
+    [sentence] = ended.stderr.splitlines()
+    assert f"SWITCHBOARD_PROXY_LISTEN_ADDRESS is {address}" in sentence
+    assert ended.stdout == ""
+
+
+@pytest.mark.parametrize("file", ["proxy_password", "api_server_key"])
+@pytest.mark.parametrize("fault", ["missing", "empty", "short", "open"])
+def test_a_secret_that_is_not_fit_stops_the_start_by_name(
+    file: str, fault: str, environ: dict[str, str], tmp_path: Path
+) -> None:
+    path = tmp_path / file
+    path.unlink()
+    value = {"missing": "", "empty": "", "short": "tooshort-secret", "open": "long-enough-secret-value"}[fault]
+    if fault != "missing":
+        write_secret(path, value, 0o444 if fault == "open" else 0o400)
+    ended = run("serve", environ)
+    assert ended.returncode == 78
+    [sentence] = ended.stderr.splitlines()
+    assert str(path) in sentence
+    assert not value or value not in ended.stdout + ended.stderr
+
+
+def test_all_mistakes_stop_the_start_at_once(environ: dict[str, str]) -> None:
+    ended = run("serve", environ | {"SWITCHBOARD_PROXY_PORT": "x", "SWITCHBOARD_PROXY_USER": "a:b"})
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (78, 2)
+
+
+@pytest.fixture
+def serving(environ: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen([COMMAND, "serve"], env=environ, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            deadline = time.monotonic() + 20
+            while run("ready", environ).returncode:
+                assert time.monotonic() < deadline
+                assert process.poll() is None
+            yield process
+        finally:
+            process.kill()
+
+
+def test_ready_tells_and_sigterm_ends_with_0(environ: dict[str, str], serving: subprocess.Popen[str]) -> None:
+    stranger = run("ready", environ | {"SWITCHBOARD_PROXY_USER": "somebody"})
+    assert (stranger.returncode, "answers 401" in stranger.stderr) == (1, True)
+    serving.send_signal(signal.SIGTERM)
+    out, _ = serving.communicate(timeout=20)
+    assert serving.returncode == 0
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line["status"] for line in lines if line["event"] == "request"] == [200, 401]
+    assert PASSWORD not in out
+    assert KEY not in out
+    gone = run("ready", environ)
+    assert (gone.returncode, "no proxy answers" in gone.stderr) == (1, True)
