@@ -9,6 +9,7 @@ from typing import Any
 
 import uvicorn
 from switchboard_service.listen import open_listener
+from waiting import until
 
 END_SECONDS = 5.0
 
@@ -53,9 +54,9 @@ async def serving(app: Any, listener: socket.socket | None = None) -> AsyncItera
             task.cancel()
         for connection in [*server.server_state.connections]:
             connection.shutdown()
+        running = server.server_state
+        await until(lambda: not running.connections and not running.tasks, seconds=END_SECONDS)
         async with asyncio.timeout(END_SECONDS):
-            while server.server_state.connections or server.server_state.tasks:
-                await asyncio.sleep(0.005)
             await server.lifespan.shutdown()
             for listening_server in server.servers:
                 await listening_server.wait_closed()
