@@ -1,10 +1,11 @@
 """A service of its own for the tests of `serve`: `python -m service.serving DRAIN_SECONDS`, in a process of its own.
 
-It prints its port, answers `/quick` at once and `/slow` when told by `/go`, holds `/endless` open for ever, breaks on
+It prints its port, answers `/quick` at once and `/slow` when told by SIGUSR1, holds `/endless` open for ever, breaks on
 `/broken`, and prints what it releases.
 """
 
 import asyncio
+import signal
 import sys
 from ipaddress import ip_address
 from typing import Any
@@ -23,6 +24,7 @@ class Expected(Exception):
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "lifespan":
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, go.set)
         while True:
             message = await receive()
             await send({"type": f"{message['type']}.complete"})
@@ -36,8 +38,6 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         raise Expected
     if path == "/logged":
         structlog.get_logger("service").info("request", path=path)
-    if path == "/go":
-        go.set()
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"begun ", "more_body": True})
     try:

@@ -66,12 +66,14 @@ async def test_a_running_answer_ends_within_the_drain_and_new_ones_are_not_taken
 
             async def is_refusing() -> bool:
                 try:
-                    await running.client.get("/go")
-                except httpx.ConnectError:
+                    _, writer = await asyncio.open_connection("127.0.0.1", running.client.base_url.port)
+                except ConnectionRefusedError:
                     return True
+                writer.close()
                 return False
 
             await until(is_refusing, seconds=10)
+            running.process.send_signal(signal.SIGUSR1)
             assert [await anext(pieces), await anext(others)] == ["ended", "ended"]
         assert "returned" in await running.ended()
 
