@@ -7,7 +7,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -38,35 +39,77 @@ def run(command: str, environ: dict[str, str]) -> subprocess.CompletedProcess[st
     return subprocess.run([COMMAND, command], env=environ, capture_output=True, text=True, timeout=30, check=False)
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.168.1.5", "203.0.113.9"])
-def test_an_address_that_others_can_reach_stops_the_start(address: str, environ: dict[str, str]) -> None:
-    ended = run("serve", environ | {"SWITCHBOARD_PROXY_LISTEN_ADDRESS": address})
-    assert ended.returncode == 78
-    [sentence] = ended.stderr.splitlines()
-    assert f"SWITCHBOARD_PROXY_LISTEN_ADDRESS is {address}" in sentence
-    assert ended.stdout == ""
+Refused = Callable[..., list[str]]
+
+
+@pytest.fixture
+def refused(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refused:
+    """Starts the command in this process and gives what it says; it must end with 78, before it serves."""
+
+    def start(**changes: str) -> list[str]:
+        for name, value in (environ | {f"SWITCHBOARD_PROXY_{key}": value for key, value in changes.items()}).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["switchboard-proxy", "serve"])
+        monkeypatch.setattr(cli, "serve", lambda *_, **__: pytest.fail("it serves"))
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 78
+        out, err = capsys.readouterr()
+        assert out == ""
+        return err.splitlines()
+
+    return start
+
+
+@pytest.fixture
+def no_listener(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stops a start that every check let pass where the socket would be opened."""
+
+    def stop(address: object, port: int) -> None:
+        raise ListenError("stopped by the test")
+
+    monkeypatch.setattr(cli, "open_listener", stop)
+    monkeypatch.setattr("switchboard_service.logs.configure", lambda **_: None)
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.168.1.5", "203.0.113.9", "::ffff:100.64.0.9", "100.128.0.1"])
+def test_an_address_that_others_can_reach_stops_the_start(address: str, refused: Refused) -> None:
+    [sentence] = refused(LISTEN_ADDRESS=address)
+    assert f"SWITCHBOARD_PROXY_LISTEN_ADDRESS is {ip_address(address)}" in sentence
+
+
+def test_the_real_command_ends_with_78(environ: dict[str, str]) -> None:
+    ended = run("serve", environ | {"SWITCHBOARD_PROXY_LISTEN_ADDRESS": "0.0.0.0"})
+    assert (ended.returncode, ended.stdout, len(ended.stderr.splitlines())) == (78, "", 1)
+
+
+@pytest.mark.parametrize("address", ["100.64.0.0", "100.127.255.255", "fd7a:115c:a1e0::1"])
+def test_an_address_of_the_tailnet_is_good(address: str, refused: Refused, no_listener: None) -> None:
+    assert refused(LISTEN_ADDRESS=address) == ["switchboard-proxy: stopped by the test"]
+
+
+def test_the_operator_may_allow_any_address(refused: Refused, no_listener: None) -> None:
+    said = refused(LISTEN_ADDRESS="0.0.0.0", ALLOW_UNTRUSTED_BIND="yes")
+    assert said == ["switchboard-proxy: stopped by the test"]
 
 
 @pytest.mark.parametrize("file", ["proxy_password", "api_server_key"])
 @pytest.mark.parametrize("fault", ["missing", "empty", "short", "open"])
 def test_a_secret_that_is_not_fit_stops_the_start_by_name(
-    file: str, fault: str, environ: dict[str, str], tmp_path: Path
+    file: str, fault: str, refused: Refused, tmp_path: Path
 ) -> None:
     path = tmp_path / file
     path.unlink()
     value = {"missing": "", "empty": "", "short": "tooshort-secret", "open": "long-enough-secret-value"}[fault]
     if fault != "missing":
         write_secret(path, value, 0o444 if fault == "open" else 0o400)
-    ended = run("serve", environ)
-    assert ended.returncode == 78
-    [sentence] = ended.stderr.splitlines()
+    [sentence] = refused()
     assert str(path) in sentence
-    assert not value or value not in ended.stdout + ended.stderr
+    assert not value or value not in sentence
 
 
-def test_all_mistakes_stop_the_start_at_once(environ: dict[str, str]) -> None:
-    ended = run("serve", environ | {"SWITCHBOARD_PROXY_PORT": "x", "SWITCHBOARD_PROXY_USER": "a:b"})
-    assert (ended.returncode, len(ended.stderr.splitlines())) == (78, 2)
+def test_all_mistakes_stop_the_start_at_once(refused: Refused) -> None:
+    assert len(refused(PORT="x", USER="a:b")) == 2
 
 
 @pytest.fixture
