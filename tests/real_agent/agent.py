@@ -1,6 +1,7 @@
 """One machine's real hermes-agent: a gateway, where asked a dashboard, and a HERMES_HOME of their own."""
 
 import asyncio
+import json
 import os
 import secrets
 import signal
@@ -11,13 +12,14 @@ from typing import Self
 from uuid import uuid4
 
 import httpx
-from fleet.places import LOOPBACK, free_ports
+from fleet.places import LOOPBACK
 from waiting import until
 
 from real_agent import processes
 from real_agent.home import write_home
 from real_agent.installation import install
 from real_agent.model import Model
+from real_agent.ports import port
 
 START_SECONDS, STOP_SECONDS = 60.0, 15.0
 
@@ -44,7 +46,7 @@ class RealAgent:
     ) -> None:
         self.name, self.profiles, self.multiplex = name, tuple(profiles), multiplex
         self.key = secrets.token_hex(16)
-        self.api_port, self.dashboard_port = free_ports([LOOPBACK] * 2)
+        self.api_port, self.dashboard_port = port(LOOPBACK), port(LOOPBACK)
         self.run = uuid4().hex
         self.has_dashboard = dashboard
         self._model = model
@@ -150,7 +152,7 @@ class RealAgent:
                 ended = [process for process in self._processes if process.returncode is not None]
                 if ended:
                     raise NotReady(f"{self.name} ended with status {ended[0].returncode}: {self.last_words()}")
-                with suppress(httpx.HTTPError):
+                with suppress(httpx.HTTPError, json.JSONDecodeError):  # another one answers as it likes
                     health = await client.get(f"{self.url}/health/detailed")
                     if health.status_code != 200 or health.json()["pid"] != gateway.pid:
                         return False

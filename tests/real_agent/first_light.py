@@ -36,7 +36,7 @@ Taken from a run, not written by hand: `PYTHONPATH=tests .venv/bin/python -m rea
 | | |
 |---|---|
 | when | {when} |
-| agents | hermes-agent {agent}: a gateway `nas` with the profiles `default` and `work`, a gateway `laptop` with `default` |
+| agents | hermes-agent {agent}: gateway `nas` with the profiles `default` and `work`, gateway `laptop` with `default` |
 | their model | a deterministic one of the tests, without delay: it echoes; no internet |
 | before them | Switchboard {ours}: a proxy before each, one coordinator, all plain processes on loopback addresses |
 | machine | {machine}, {cpus} CPUs, Python {python}, {curl} |

@@ -25,7 +25,7 @@ def install() -> Path:
     wanted = sha256(LOCK.read_bytes()).hexdigest()
     laid = ENVIRONMENT / "laid-from"
     ENVIRONMENT.parent.mkdir(exist_ok=True)
-    with ENVIRONMENT.with_suffix(".lock").open("w") as turn:
+    with ENVIRONMENT.with_name(f"{ENVIRONMENT.name}.lock").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
         if not laid.exists() or laid.read_text() != wanted:
             _uv("venv", "--quiet", "--clear", "--python", PYTHONS, str(ENVIRONMENT))

@@ -11,13 +11,14 @@ from uuid import uuid4
 
 import httpx
 import yaml
-from fleet.places import LOOPBACK, addresses, free_ports
+from fleet.places import LOOPBACK, addresses
 from fleet.process import Process
 from switchboard_coordinator.consumers import add_consumer
 from waiting import until
 
 from real_agent import processes
 from real_agent.agent import RealAgent
+from real_agent.ports import port
 
 START_SECONDS = 30.0
 ANSWER_SECONDS = 60.0  # the first turn of an agent takes 4 s on an idle machine
@@ -63,7 +64,7 @@ class Switchboard:
     def __init__(self, folder: Path, machines: Sequence[Machine], *, proxy_port: int | None = None) -> None:
         self.doors: dict[str, Door] = {}
         self.key_file = folder / "key"
-        (self._port,) = free_ports([LOOPBACK])
+        self._port = port(LOOPBACK)
         self.url = f"http://{LOOPBACK}:{self._port}"
         self._folder, self._machines, self._wanted = folder, machines, proxy_port
         self._secrets = folder / "secrets"
@@ -94,10 +95,9 @@ class Switchboard:
 
     async def __aenter__(self) -> Self:
         self._secrets.mkdir(mode=0o700, parents=True)
-        hosts = addresses(len(self._machines))
         try:
-            for machine, host, port in zip(self._machines, hosts, free_ports(hosts, self._wanted), strict=True):
-                await self._start_proxy(machine, host, port)
+            for machine, host in zip(self._machines, addresses(len(self._machines)), strict=True):
+                await self._start_proxy(machine, host)
             await self._start_coordinator()
             await until(self._has_looked, seconds=START_SECONDS)
         except BaseException:
@@ -112,16 +112,16 @@ class Switchboard:
         await self._stack.aclose()
         processes.check_none_left(self._run, "the switchboard")
 
-    async def _start_proxy(self, machine: Machine, host: str, port: int) -> None:
+    async def _start_proxy(self, machine: Machine, host: str) -> None:
         agent = machine.agent
         folder = self._secrets / agent.name
         folder.mkdir(mode=0o700)
-        door = Door(host, port, secrets.token_hex(16))  # 32 characters, as the seed has it
+        door = Door(host, port(host, self._wanted), secrets.token_hex(16))  # 32 characters, as the seed has it
         private(folder / "proxy_password", door.password)
         private(folder / "api_server_key", machine.key)
         proxy = {
             "LISTEN_ADDRESS": host,
-            "PORT": str(port),
+            "PORT": str(door.port),
             "SECRETS_FOLDER": str(folder),
             "DASHBOARD_PORT": str(agent.dashboard_port if agent.has_dashboard else UNUSED_PORT),
             "PROFILES": json.dumps(
@@ -132,7 +132,7 @@ class Switchboard:
         self.doors[agent.name] = door
         self._peers[agent.name] = {
             "host": host,
-            "port": port,
+            "port": door.port,
             "password_file": f"{agent.name}/proxy_password",
             "profiles": {
                 profile: {"capabilities": list(machine.capabilities.get(profile, ()))} for profile in machine.prefixes

@@ -52,7 +52,7 @@ async def test_a_client_that_leaves_a_group_interrupts_every_agent(stage: Stage,
     async with stream(client, "all@fleet", f"{LONG} {mark}") as answer:
         assert answer.status_code == 200
         await until(lambda: len(_turns(stage, mark)) == 3, seconds=NOTICED_SECONDS)
-        assert _outcomes(_turns(stage, mark)) == ["running"] * 3
+        assert _outcomes(_turns(stage, mark)) == ["running"] * 3, "lanes run side by side"
 
     await until(lambda: "running" not in _outcomes(_turns(stage, mark)), seconds=NOTICED_SECONDS)
     assert _outcomes(_turns(stage, mark)) == ["left"] * 3
