@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from doubles.running_proxy import KEY, PASSWORD, write_secret
+from switchboard_proxy import cli
+from switchboard_service.listen import ListenError
 
 COMMAND = Path(sys.executable).parent / "switchboard-proxy"
 
