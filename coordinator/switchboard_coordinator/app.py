@@ -61,7 +61,7 @@ def create_app(settings: CoordinatorSettings, peers: PeersFile, consumers: Consu
                         await task
 
     models, roster_surface = Models(roster), RosterSurface(roster)
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/v1/models", models.all, methods=["GET"]),
             Route("/v1/models/{id}", models.one, methods=["GET"]),
@@ -76,6 +76,8 @@ def create_app(settings: CoordinatorSettings, peers: PeersFile, consumers: Consu
         exception_handlers={HTTPException: _no_route, SwitchboardError: _told},
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # a path is there or is not
+    return app
 
 
 async def _alive(_: Request) -> Response:

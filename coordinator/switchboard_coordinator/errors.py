@@ -183,3 +183,4 @@ class EveryLaneFailed(SwitchboardError):
         self.started = max((error.started for _, error in failures), key=("no", "unknown", "yes").index)
         if len({error.code for _, error in failures}) == 1:
             self.status, self.code = failures[0][1].status, failures[0][1].code
+            self.retry_after = next((error.retry_after for _, error in failures if error.retry_after), None)

@@ -17,7 +17,6 @@ from switchboard_relay import (
     RelayError,
     Request,
 )
-from switchboard_relay.wire import Header
 from switchboard_service.secret_file import SecretError, SecretFile
 
 from .address import Address
@@ -62,9 +61,10 @@ class Credential:
         pair = f"{self._user}:{self._file.read()}".encode()
         return b"Basic " + base64.b64encode(pair)
 
-    def refuse(self) -> None:
-        """The proxy does not take it."""
-        self._refused = self._signature
+    def refuse(self, shown: bytes | None) -> None:
+        """The proxy did not take what it was shown; news of a pair that has been replaced meanwhile comes too late."""
+        if shown is None or shown == self._header:
+            self._refused = self._signature
 
     def header(self) -> bytes | None:
         """The Authorization value; None while the pair is known to be wrong."""
@@ -110,7 +110,7 @@ class PeerAnswer:
 
     async def settle(self) -> None:
         """Read what is left after the end mark, so that the connection can be used again."""
-        with suppress(TimeoutError):
+        with suppress(TimeoutError, RelayError):  # the answer is whole, however the connection ends
             async with asyncio.timeout(SETTLE_SECONDS):
                 async for _ in self._answer:
                     pass
@@ -137,10 +137,18 @@ class Peer:
             PeerError: what went wrong, whether before or while the answer came.
         """
         address = Address(profile, self.name)
+        credential = self.credential.header()
+        if credential is None:
+            raise self._wrong_password()
         request = Request(
             b"POST",
             f"/p/{profile}/v1/chat/completions".encode("ascii"),
-            (*self._credentials(), (b"content-length", b"%d" % len(body)), *headers),
+            (
+                (b"host", self.place.encode("ascii")),
+                (b"authorization", credential),
+                (b"content-length", b"%d" % len(body)),
+                *headers,
+            ),
             body,
         )
         if self._turns >= self._max_turns:
@@ -151,7 +159,7 @@ class Peer:
         try:
             async with self._pool.exchange(request) as answer:
                 if answer.status != 200:
-                    raise await self._refusal(answer, address)
+                    raise await self._refusal(answer, address, credential)
                 _check_is_stream(answer, address)
                 peer_answer = PeerAnswer(answer, address)
                 yield peer_answer
@@ -161,12 +169,6 @@ class Peer:
             raise self._as_ours(error, address) from error
         finally:
             self._turns -= 1
-
-    def _credentials(self) -> tuple[Header, ...]:
-        credential = self.credential.header()
-        if credential is None:
-            raise self._wrong_password()
-        return (b"host", self.place.encode("ascii")), (b"authorization", credential)
 
     def _wrong_password(self) -> PeerUnauthorized:
         return PeerUnauthorized(
@@ -183,12 +185,12 @@ class Peer:
         progress = "broke off its answer" if isinstance(error, AnswerBroken) else "took the turn and gave no answer"
         return PeerOutcomeUnknown(f"{address} {progress} ({error}); it may have run")
 
-    async def _refusal(self, answer: Answer, address: Address) -> PeerError:
-        """What an answer other than 200 means."""
+    async def _refusal(self, answer: Answer, address: Address, shown: bytes) -> PeerError:
+        """What an answer other than 200 means, to a request that showed this credential."""
         headers = {name.lower(): value for name, value in answer.headers}
         status = answer.status
         if status == 401 and b"www-authenticate" in headers:
-            self.credential.refuse()
+            self.credential.refuse(shown)
             return self._wrong_password()
         if status == 401:
             return PeerUnauthorized(f"the agent of {address} refuses the API_SERVER_KEY that its proxy puts in")

@@ -7,7 +7,7 @@ import time
 import httpx
 import structlog
 from pydantic import BaseModel, ValidationError
-from switchboard_relay import ConnectTimedOut, RelayError
+from switchboard_relay import ConnectTimedOut
 
 from .peer import Peer
 from .roster import Found, Roster, State, summed_up
@@ -72,11 +72,13 @@ class Watch:
                 )
         except ConnectTimedOut:
             return Found("down", "the machine does not answer: is it awake and on the tailnet?"), {}
-        except (RelayError, TimeoutError) as error:
+        except (httpx.HTTPError, TimeoutError) as error:
             return Found("down", f"its proxy does not answer: {str(error) or 'it is silent'}"), {}
         if answer.status_code == 401:
-            peer.credential.refuse()
+            peer.credential.refuse(credential)
             return Found("unauthorized", "its proxy refuses the user or password: mend the password file"), {}
+        if answer.status_code == 421:
+            return Found("down", "its proxy does not go by this name: SWITCHBOARD_PROXY_NAMES adds names"), {}
         try:
             report = _Report.model_validate_json(answer.content)
         except ValidationError:

@@ -190,3 +190,10 @@ async def test_what_is_no_request_passes_the_edge(tmp_path: Any) -> None:
     add_consumer(tmp_path / "consumers", "me")
     await Edge(app, read_consumers(tmp_path / "consumers"))({"type": "lifespan"}, nothing, nothing)
     assert seen == ["lifespan"]
+
+
+async def test_a_path_with_one_slash_too_many_is_none_of_ours(stage: Stage) -> None:
+    stage.peer("nas", 9)
+    await stage.start()
+    answer = await stage.client.get("/v1/models/")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")

@@ -231,3 +231,11 @@ async def test_frames_that_follow_unknown_kinds_pass_unchanged(stage: Stage) -> 
     async with stage.stream("nas", "hi") as answer:
         told = await heard(answer)
     assert told.frames == frames
+
+
+async def test_a_connection_that_breaks_after_the_end_mark_breaks_no_answer(stage: Stage) -> None:
+    whole = streaming(b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\n', b"data: [DONE]\n\n")
+    await stage.odd("nas", whole.removesuffix(b"0\r\n\r\n"))
+    await stage.start()
+    answer = await stage.ask("nas", "hi")
+    assert (answer.status_code, answer.json()["choices"][0]["message"]["content"]) == (200, "hi")

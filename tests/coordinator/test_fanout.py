@@ -171,6 +171,10 @@ def test_when_every_lane_failed_in_the_same_way_the_turn_failed_in_that_way() ->
     same = EveryLaneFailed([("default@nas", PeerBusy("a")), ("default@tower", PeerBusy("b"))])
     assert (same.status, same.code, same.started) == (429, "peer_busy", "no")
     assert same.words == "default@nas: a; default@tower: b"
+    assert same.retry_after is None
+    later = PeerBusy("b")
+    later.retry_after = "3"
+    assert EveryLaneFailed([("default@nas", PeerBusy("a")), ("default@tower", later)]).retry_after == "3"
     mixed = EveryLaneFailed([("default@nas", PeerBusy("a")), ("default@tower", PeerOutcomeUnknown("b"))])
     assert (mixed.status, mixed.code, mixed.started) == (502, "every_lane_failed", "unknown")
 

@@ -3,12 +3,15 @@
 import base64
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
-from coordinator.stage import PASSWORD, OddPeer, Stage, private
+from coordinator.stage import PASSWORD, OddPeer, Stage, private, refusal
 from doubles.serving import listening
 from switchboard_coordinator import watch
+from switchboard_coordinator.peer import Credential
+from switchboard_service.secret_file import SecretFile
 from waiting import until
 
 SOON = 0.05
@@ -195,3 +198,32 @@ async def test_a_look_that_stumbles_is_not_the_last_one(stage: Stage, monkeypatc
     await stage.odd("nas")
     await stage.start()
     assert await stage.state("nas") == "up"
+
+
+def test_a_refusal_of_a_password_that_has_been_replaced_meanwhile_holds_the_new_one_not_back(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    private(file, "an-old-password-0123456789")
+    credential = Credential("coordinator", SecretFile(file))
+    old = credential.header()
+    credential.refuse(old)
+    assert credential.header() is None
+    file.unlink()
+    private(file, "a-new-password-0123456789ab")
+    new = credential.header()
+    assert new not in (None, old)
+    credential.refuse(old)  # an answer that was under way all the time
+    assert credential.header() == new
+    credential.refuse(new)
+    assert credential.header() is None
+
+
+async def test_a_proxy_of_another_name_is_told_as_such(stage: Stage) -> None:
+    class Elsewhere(OddPeer):
+        async def _answered(self, head: bytes, reader: object) -> bytes:  # noqa: ARG002 - every request is refused
+            return refusal(421, b"{}", b"Connection: close")
+
+    odd = await stage.join(Elsewhere())
+    stage.peer("nas", odd.port)
+    await stage.start()
+    nas = (await stage.peers())["nas"]
+    assert (nas["state"], "SWITCHBOARD_PROXY_NAMES" in nas["detail"]) == ("down", True)
