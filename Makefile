@@ -67,7 +67,7 @@ test: lint images ## every check there is
 
 .PHONY: test-fast
 test-fast: lint ## what needs no engine and no real agent, in at most 60 s
-	$(RUN)/pytest --ignore tests/containers --ignore tests/real_agent --cov --cov-report term --cov-fail-under 90
+	$(RUN)/pytest --numprocesses auto --ignore tests/containers --ignore tests/real_agent --cov --cov-report term --cov-fail-under 90
 
 .PHONY: test-real
 test-real: .venv/ready ## the tests against real hermes-agents alone
