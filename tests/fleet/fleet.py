@@ -10,10 +10,11 @@ from typing import Self
 
 import httpx
 import yaml
+from free_ports import port
 from switchboard_coordinator.consumers import add_consumer
 from waiting import until
 
-from fleet.places import LOOPBACK, addresses, free_ports
+from fleet.places import LOOPBACK, addresses
 from fleet.process import Process
 
 START_SECONDS = 30.0
@@ -41,7 +42,7 @@ class Fleet:
         self.key_file = folder / "key"
         self._folder, self._machines = folder, machines
         self._secrets = folder / "secrets"
-        (self._port,) = free_ports([LOOPBACK], wanted=9120)
+        self._port = port(LOOPBACK, wanted=9120)
         self.url = f"http://{LOOPBACK}:{self._port}"
         self._peers: dict[str, object] = {}
         self._processes: list[Process] = []
@@ -49,14 +50,9 @@ class Fleet:
 
     async def __aenter__(self) -> Self:
         self._secrets.mkdir(mode=0o700)
-        hosts = addresses(len(self._machines))
-        ports = free_ports(hosts, wanted=9121)
-        loopback = free_ports([LOOPBACK] * 2 * len(self._machines))
         try:
-            for machine in self._machines:
-                await self._start_machine(
-                    machine, hosts.pop(0), ports.pop(0), api_port=loopback.pop(), dashboard_port=loopback.pop()
-                )
+            for machine, host in zip(self._machines, addresses(len(self._machines)), strict=True):
+                await self._start_machine(machine, host)
             await self._start_coordinator()
             await self._ready()
         except BaseException:
@@ -72,9 +68,9 @@ class Fleet:
         for process in self._processes:
             process.check()
 
-    async def _start_machine(
-        self, machine: Machine, host: str, port: int, *, api_port: int, dashboard_port: int
-    ) -> None:
+    async def _start_machine(self, machine: Machine, host: str) -> None:
+        api_port, dashboard_port = port(LOOPBACK), port(LOOPBACK)
+        proxy_port = port(host, wanted=9121)
         folder = self._secrets / machine.name
         folder.mkdir(mode=0o700)
         password, key = _secret(folder / "proxy_password"), _secret(folder / "api_server_key")
@@ -90,7 +86,7 @@ class Fleet:
         await self._start(f"{machine.name}-agent", "switchboard-mock-agent", prefix="MOCK_AGENT", env=agent)
         proxy = {
             "LISTEN_ADDRESS": host,
-            "PORT": str(port),
+            "PORT": str(proxy_port),
             "SECRETS_FOLDER": str(folder),
             "DASHBOARD_PORT": str(dashboard_port),
             "PROFILES": json.dumps(
@@ -103,7 +99,7 @@ class Fleet:
         await self._start(f"{machine.name}-proxy", "switchboard-proxy", "serve", prefix="PROXY", env=proxy)
         self._peers[machine.name] = {
             "host": host,
-            "port": port,
+            "port": proxy_port,
             "password_file": str(password),
             "profiles": {profile: {"capabilities": told} for profile, told in machine.profiles.items()},
         }

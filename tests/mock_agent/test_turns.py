@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from free_ports import port
 from switchboard_mock_agent.agent import MockAgent
 from waiting import until
 
@@ -127,8 +128,7 @@ async def test_the_dashboard_tells_what_ran() -> None:
 async def test_the_command_serves_what_its_environment_says_until_it_is_told_to_stop(tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_text("0123456789abcdef\n")
-    async with MockAgent() as other:  # its ports are free once it has left
-        ports = other.api_port, other.dashboard_port
+    ports = port("127.0.0.1"), port("127.0.0.1")
     settings = {"NAME": "tower", "KEY_FILE": str(key), "API_PORT": str(ports[0]), "DASHBOARD_PORT": str(ports[1])}
     process = await asyncio.create_subprocess_exec(
         Path(sys.executable).with_name("switchboard-mock-agent"),

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,16 +12,11 @@ from pathlib import Path
 
 import pytest
 from doubles.running_proxy import KEY, PASSWORD, write_secret
+from free_ports import port
 from switchboard_proxy import cli
 from switchboard_service.listen import ListenError
 
 COMMAND = Path(sys.executable).parent / "switchboard-proxy"
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 @pytest.fixture
@@ -32,7 +26,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
     return {
         "PATH": os.environ["PATH"],
         "SWITCHBOARD_PROXY_LISTEN_ADDRESS": "127.0.0.1",
-        "SWITCHBOARD_PROXY_PORT": str(free_port()),
+        "SWITCHBOARD_PROXY_PORT": str(port("127.0.0.1")),
         "SWITCHBOARD_PROXY_SECRETS_FOLDER": str(tmp_path),
     }
 

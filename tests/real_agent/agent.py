@@ -13,13 +13,13 @@ from uuid import uuid4
 
 import httpx
 from fleet.places import LOOPBACK
+from free_ports import port
 from waiting import until
 
 from real_agent import processes
 from real_agent.home import write_home
 from real_agent.installation import install
 from real_agent.model import Model
-from real_agent.ports import port
 
 START_SECONDS, STOP_SECONDS = 60.0, 15.0
 

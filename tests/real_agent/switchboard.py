@@ -13,12 +13,12 @@ import httpx
 import yaml
 from fleet.places import LOOPBACK, addresses
 from fleet.process import Process
+from free_ports import port
 from switchboard_coordinator.consumers import add_consumer
 from waiting import until
 
 from real_agent import processes
 from real_agent.agent import RealAgent
-from real_agent.ports import port
 
 START_SECONDS = 30.0
 ANSWER_SECONDS = 60.0  # the first turn of an agent takes 4 s on an idle machine
