@@ -27,7 +27,22 @@ def serve(app: "App", listener: "socket.socket", drain_seconds: float) -> None:
     Returns when everything is released. Must run in the main thread, where signals arrive; raises SystemExit(3) when
     the app's lifespan does not start.
     """
-    config = uvicorn.Config(
+    config = server_config(app)
+    config.timeout_graceful_shutdown = drain_seconds  # type: ignore[assignment]  # uvicorn hands it to asyncio.wait_for
+    server = uvicorn.Server(config)
+    config.app = _release_first(app, server.server_state.tasks)
+    # uvicorn raises the signal once more for whoever handled it before; the default would end us with 143, not 0.
+    before = {number: signal.signal(number, server.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        server.run(sockets=[listener])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def server_config(app: "App") -> uvicorn.Config:
+    """How an app of ours is served, wherever it is: no header and no log line but its own."""
+    return uvicorn.Config(
         app,
         loop="uvloop",
         http="httptools",
@@ -41,16 +56,6 @@ def serve(app: "App", listener: "socket.socket", drain_seconds: float) -> None:
         date_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
-    config.timeout_graceful_shutdown = drain_seconds  # type: ignore[assignment]  # uvicorn hands it to asyncio.wait_for
-    server = uvicorn.Server(config)
-    config.app = _release_first(app, server.server_state.tasks)
-    # uvicorn raises the signal once more for whoever handled it before; the default would end us with 143, not 0.
-    before = {number: signal.signal(number, server.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        server.run(sockets=[listener])
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _release_first(app: "App", running: set[asyncio.Task[None]]) -> "App":

@@ -9,6 +9,7 @@ from typing import Any
 
 import uvicorn
 from switchboard_service.listen import open_listener
+from switchboard_service.serve import server_config
 from waiting import until
 
 END_SECONDS = 5.0
@@ -27,18 +28,7 @@ async def serving(app: Any, listener: socket.socket | None = None) -> AsyncItera
     """
     listener = listener or listening()
     host, port = listener.getsockname()
-    config = uvicorn.Config(
-        app,
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        date_header=False,
-    )
+    config = server_config(app)
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)
