@@ -8,7 +8,7 @@ import pytest_asyncio
 from waiting import until
 
 from containers.engine import COORDINATOR_IMAGE, MOCK_AGENT_IMAGE, PROXY_IMAGE, leftovers, ours, states_and_logs
-from containers.machines import START_SECONDS, Fleet, running_fleet
+from containers.machines import Fleet, running_fleet
 
 
 @pytest.fixture(scope="session")
@@ -35,18 +35,22 @@ def whole_fleet(engine: docker.DockerClient) -> Iterator[Fleet]:
 @pytest_asyncio.fixture
 async def fleet(whole_fleet: Fleet) -> AsyncIterator[Fleet]:
     """The fleet, every machine of it as it was meant to be."""
-    await until(whole_fleet.is_sound, seconds=START_SECONDS)
+    try:
+        await until(whole_fleet.is_sound, seconds=whole_fleet.patience_seconds)
+    except TimeoutError:
+        whole_fleet.patience_seconds = 5.0
+        raise
     yield whole_fleet
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, object, None]:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show states and logs beside a failure."""
-    outcome = yield
-    report = outcome.get_result()  # type: ignore[attr-defined]  # pluggy's Result
+    report = yield
     if report.failed:
         client = docker.from_env()
         try:
             report.sections.append(("containers", states_and_logs(ours(client))))
         finally:
             client.close()
+    return report

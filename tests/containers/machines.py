@@ -109,6 +109,8 @@ class Fleet:
     coordinator: DockerContainer
     visitor: DockerContainer
     """A container on the machines' network that has no part in the fleet."""
+    patience_seconds: float = START_SECONDS
+    """How long a test waits for a sound fleet; a fleet that was waited for in vain is not waited for again."""
 
     def client(self) -> httpx.AsyncClient:
         """A consumer of the coordinator."""
@@ -138,12 +140,15 @@ class Fleet:
         return {peer["name"]: peer["state"] for peer in answer.json()["peers"]}
 
     async def is_sound(self) -> bool:
-        """The coordinator answers, and finds every machine as it was meant to be."""
+        """The coordinator answers, has reached every machine, and finds nothing wrong but what is so on purpose."""
         try:
             states = await self.states()
         except httpx.TransportError:
             return False
-        return all((states[name] == "up") == machine.is_sound for name, machine in self.machines.items())
+        return all(
+            states[name] == "up" if machine.is_sound else states[name] != "down"
+            for name, machine in self.machines.items()
+        )
 
     def _is_back(self, name: str) -> bool:
         """Its proxy answers, and finds its agent well; the coordinator may have looked last before a fault."""
