@@ -66,7 +66,11 @@ test: lint images ## every check there is
 	$(RUN)/pytest --cov --cov-report term --cov-fail-under 90
 
 .PHONY: test-fast
-test-fast: lint ## what needs no engine and no real agent, in at most 60 s
+test-fast: .venv/ready ## what needs no engine and no real agent, in at most 60 s
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint loopback
+
+.PHONY: loopback
+loopback: .venv/ready
 	$(RUN)/pytest --numprocesses auto --ignore tests/containers --ignore tests/real_agent --cov --cov-report term --cov-fail-under 90
 
 .PHONY: test-real

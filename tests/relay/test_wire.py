@@ -91,7 +91,6 @@ def answers(draw: st.DrawFn) -> tuple[bytes, bytes, bool]:
     return raw, method, framing == "close" and not is_bodiless
 
 
-@settings(max_examples=300)
 @given(answers(), st.lists(st.integers(0, 10_000), max_size=8))
 def test_an_answer_is_read_as_h11_reads_it_however_it_is_cut(
     answer: tuple[bytes, bytes, bool], places: list[int]
@@ -141,7 +140,7 @@ NOISE = st.one_of(
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(NOISE)
 def test_noise_is_refused_or_read_as_h11_reads_it(raw: bytes) -> None:
     try:
