@@ -59,17 +59,22 @@ class Connection(asyncio.Protocol):
         self._is_busy = True
         self._transport.write(head + request.body if isinstance(request.body, bytes) else head)
 
-    async def send(self, pieces: AsyncIterator[bytes], *, is_chunked: bool) -> None:
-        """Send a body that is still arriving, no faster than the upstream takes it."""
+    async def send(self, pieces: AsyncIterator[bytes], *, is_chunked: bool) -> bool:
+        """Send a body that is still arriving, no faster than the upstream takes it.
+
+        Returns:
+            Whether all of it was sent: an answer that is complete already ends the sending.
+        """
         async for piece in pieces:
             if not self._is_open or self.reader.is_complete:
-                return
+                return False
             if piece:
                 self._transport.write(chunk(piece) if is_chunked else piece)
             if self._drained is not None:
                 await self._drained
         if is_chunked and self._is_open:
             self._transport.write(LAST_CHUNK)
+        return self._is_open
 
     async def arrival(self) -> None:
         """Wait until more of the answer is there.
@@ -154,7 +159,8 @@ class Connection(asyncio.Protocol):
 
     def _end(self, error: Exception | None) -> None:
         self._is_open = False
-        if self._is_busy and (error is not None or not self.reader.end()):
+        # What we closed ourselves after a failure is no end that the upstream gave to its answer.
+        if self._is_busy and self._error is None and (error is not None or not self.reader.end()):
             self.fail(error or ConnectionError("the upstream closed the connection"))
         self._wake()
 
@@ -163,7 +169,8 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         if self._drained is not None:
-            self._drained.set_result(None)
+            if not self._drained.done():  # cancelled with the sending that waited for it
+                self._drained.set_result(None)
             self._drained = None
 
 

@@ -72,6 +72,8 @@ class Pool:
             raise ConnectTimedOut(f"no connection within {self._connect_seconds:g} s") from error
         except OSError as error:
             raise ConnectFailed(_words(error)) from error
+        except UnicodeError as error:  # from the lookup of a name that DNS cannot hold
+            raise ConnectFailed(f"{self.host} is no name of a host") from error
         return connection
 
 
@@ -89,13 +91,14 @@ class Exchange:
     A safe request is repeated once, silently, when the connection that it reused turns out to be dead.
     """
 
-    __slots__ = ("_connection", "_pool", "_request", "_sending")
+    __slots__ = ("_connection", "_is_sent", "_pool", "_request", "_sending")
 
     def __init__(self, pool: Pool, request: Request) -> None:
         self._pool = pool
         self._request = request
         self._connection: Connection | None = None
         self._sending: asyncio.Task[None] | None = None
+        self._is_sent = True
 
     async def __aenter__(self) -> Answer:
         """Send the request and wait for the head of its answer.
@@ -120,6 +123,7 @@ class Exchange:
         try:
             connection.begin(self._request)
             if not isinstance(self._request.body, bytes):
+                self._is_sent = False
                 self._sending = asyncio.create_task(self._send(connection))
             while not connection.reader.is_head_complete:
                 await connection.arrival()
@@ -132,7 +136,7 @@ class Exchange:
         body = self._request.body
         assert not isinstance(body, bytes)  # noqa: S101 - for the type checker
         try:
-            await connection.send(body, is_chunked=self._request.is_chunked)
+            self._is_sent = await connection.send(body, is_chunked=self._request.is_chunked)
         except Exception as error:  # noqa: BLE001 - whatever broke the body breaks the exchange
             connection.fail(error)
 
@@ -146,9 +150,9 @@ class Exchange:
         if connection is None:
             return
         if self._sending is not None:
-            is_reusable = is_reusable and self._sending.done()
             self._sending.cancel()
-        if is_reusable and connection.reader.is_complete and connection.reader.is_reusable:
+        # Behind half a body the next request would be read as the other half.
+        if is_reusable and self._is_sent and connection.reader.is_complete and connection.reader.is_reusable:
             self._pool.give_back(connection)
         else:
             connection.close()

@@ -32,9 +32,8 @@ class Client:
         Raises:
             ClientLeft: the client went before its end.
         """
-        pieces = self.pieces()
-        first = await anext(pieces)
-        return first if self._is_read.is_set() else _continued(first, pieces)
+        first = await self._piece()
+        return first if self._is_read.is_set() else _continued(first, self.pieces())
 
     async def read(self, limit: int) -> bytes:
         """The whole request body.
@@ -59,14 +58,18 @@ class Client:
             ClientLeft: the client went before its end.
         """
         while not self._is_read.is_set():
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                self.has_left = True
-                self._is_read.set()
-                raise ClientLeft
-            if not message.get("more_body", False):
-                self._is_read.set()
-            yield message.get("body", b"")
+            yield await self._piece()
+
+    async def _piece(self) -> bytes:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self.has_left = True
+            self._is_read.set()
+            raise ClientLeft
+        if not message.get("more_body", False):
+            self._is_read.set()
+        body: bytes = message.get("body", b"")
+        return body
 
     async def left(self) -> None:
         """Wait until the client has gone."""

@@ -155,6 +155,9 @@ class AnswerReader:
         if self.is_complete:
             self.is_reusable = False
 
+    def on_status(self, reason: bytes) -> None:
+        self._head_bytes += len(reason)
+
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head_bytes += len(name) + len(value) + 4
         if self._head_bytes > HEAD_LIMIT_BYTES:
@@ -168,7 +171,10 @@ class AnswerReader:
         self._marks += 1
         self._head_bytes = 0
         status = self._parser.get_status_code()
-        if 100 <= status < 200:
+        if status < 100:
+            self._refusal = f"a status of {status:03}"
+            return
+        if status < 200:
             self._is_interim = True
             self.headers.clear()
             return

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from socket import SO_LINGER, SOL_SOCKET
+from struct import pack
 from typing import Self
 
 LOOPBACK = "127.0.0.1"
@@ -17,9 +19,13 @@ class Visit:
         """Set when the other side has closed, once the script waits for it or has ended."""
         self._reader, self._writer = reader, writer
 
+    async def head(self) -> bytes:
+        """The head of the next request, which is not recorded. A body that nobody reads backs up at who sends it."""
+        return await self._reader.readuntil(b"\r\n\r\n")
+
     async def request(self) -> bytes:
         """The next request, head and body as they came. Raises IncompleteReadError where none comes."""
-        head = await self._reader.readuntil(b"\r\n\r\n")
+        head = await self.head()
         names = {
             name.lower(): value.strip() for name, _, value in (line.partition(b":") for line in head.split(b"\r\n"))
         }
@@ -47,8 +53,13 @@ class Visit:
         self._writer.close()
 
     def abort(self) -> None:
-        """Break the connection."""
+        """Close without a word more; where nothing unread is left, the other side sees an end in good order."""
         self._writer.transport.abort()
+
+    def reset(self) -> None:
+        """Break the connection: the other side sees an error."""
+        self._writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
+        self.abort()
 
 
 Script = Callable[[Visit], Awaitable[None]]

@@ -1,6 +1,7 @@
 """One answer on its way to one client: whoever leaves first releases the other."""
 
 import asyncio
+import sys
 from typing import Any
 
 import pytest
@@ -123,6 +124,29 @@ async def test_a_client_that_leaves_closes_its_upstream_at_once(answered: bytes)
     assert all(message.get("more_body", True) for message in asgi.sent)
 
 
+async def test_a_client_that_leaves_in_the_middle_of_its_body_closes_its_upstream_at_once() -> None:
+    async def script(visit: Visit) -> None:
+        await visit.head()
+        asked.set()
+
+    asked = asyncio.Event()
+    asgi = Asgi({"type": "http.request", "body": b"a", "more_body": True})
+    client = Client(asgi.receive)
+    request = Request(b"POST", b"/", (*GET.headers, (b"transfer-encoding", b"chunked")), await client.body())
+    told = Carried()
+    async with Upstream(script) as upstream:
+        carrying = asyncio.create_task(
+            carry(Pool(LOOPBACK, upstream.port), request, client, asgi.send, answer_headers=lambda _: (), carried=told)
+        )
+        await asked.wait()
+        asgi.gone.set()
+        async with asyncio.timeout(0.5):
+            await upstream.visits[0].left.wait()
+            await carrying  # and it ends without an error
+    assert client.has_left
+    assert (told.status, asgi.sent) == (0, [])
+
+
 async def test_a_client_that_leaves_in_the_middle_of_its_body_is_told_apart() -> None:
     asgi = Asgi({"type": "http.request", "body": b"a", "more_body": True})
     client = Client(asgi.receive)
@@ -136,6 +160,17 @@ async def test_a_body_is_read_up_to_its_limit() -> None:
     assert await Client(Asgi(*TWO_PIECES).receive).read(3) == b"abc"
     with pytest.raises(BodyTooLarge, match="2 bytes"):
         await Client(Asgi(*TWO_PIECES).receive).read(2)
+
+
+async def test_a_body_that_has_arrived_leaves_no_generator_for_the_collector_to_end() -> None:
+    begun: list[object] = []
+    before = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(firstiter=begun.append)
+    try:
+        assert await Client(Asgi({"type": "http.request", "body": b"abc"}).receive).body() == b"abc"
+    finally:
+        sys.set_asyncgen_hooks(*before)
+    assert not begun
 
 
 async def test_a_body_that_still_arrives_is_passed_on_in_pieces() -> None:

@@ -92,6 +92,21 @@ async def test_an_answer_that_ends_too_early_is_broken_after_what_came(raw: byte
     assert broken.value.was_sent
 
 
+async def test_a_body_that_ends_with_the_connection_is_broken_when_that_is_reset() -> None:
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(b"HTTP/1.1 200 OK\r\n\r\nhello")
+        await read.wait()
+        visit.reset()
+
+    read = asyncio.Event()
+    async with Upstream(script) as upstream, Pool(LOOPBACK, upstream.port).exchange(GET) as answer:
+        assert await anext(answer) == b"hello"
+        read.set()
+        with pytest.raises(AnswerBroken):
+            await anext(answer)
+
+
 async def test_an_upstream_that_closes_before_it_answers_may_have_acted() -> None:
     async def script(visit: Visit) -> None:
         await visit.request()
@@ -110,6 +125,12 @@ async def test_a_refused_connection_sent_nothing() -> None:
     with pytest.raises(ConnectFailed, match="refused") as refused:
         await ask(Pool(LOOPBACK, port))
     assert not refused.value.was_sent
+
+
+async def test_a_name_that_no_host_can_have_sent_nothing() -> None:
+    with pytest.raises(ConnectFailed, match="no name of a host") as failed:
+        await ask(Pool("a" * 64 + ".example", 80))
+    assert not failed.value.was_sent
 
 
 async def test_a_connection_that_nobody_accepts_has_a_budget() -> None:
@@ -258,6 +279,9 @@ async def test_a_safe_request_is_not_sent_a_third_time() -> None:
     [
         b"HTTP/1.1 200 OK\r\nx: " + b"a" * 70_000 + b"\r\ncontent-length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n" + b"x: abcdefgh\r\n" * 6000 + b"content-length: 0\r\n\r\n",
+        b"HTTP/1.1 200 " + b"a" * 70_000 + b"\r\ncontent-length: 0\r\n\r\n",
+        b"HTTP/1.1 000 OK\r\ncontent-length: 0\r\n\r\n",
+        b"HTTP/1.1 099 OK\r\ncontent-length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
         b"HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -310,6 +334,86 @@ async def test_a_body_that_breaks_breaks_the_exchange() -> None:
             await ask(Pool(LOOPBACK, upstream.port), request)
         async with asyncio.timeout(0.5):
             await upstream.visits[0].left.wait()
+
+
+async def test_an_answer_before_the_end_of_its_body_leaves_no_connection_behind() -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"half"
+        await answered.wait()
+        given_up.set()  # in the same step as the sending, which sees that nobody wants the rest
+        yield b" of it"
+
+    async def script(visit: Visit) -> None:
+        await visit.head()
+        await visit.send(b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 0\r\n\r\n")
+
+    answered, given_up = asyncio.Event(), asyncio.Event()
+    async with Upstream(script) as upstream:
+        connections = Pool(LOOPBACK, upstream.port)
+        request = Request(b"POST", b"/", (HOST, (b"transfer-encoding", b"chunked")), pieces())
+        async with connections.exchange(request) as answer:
+            assert (answer.status, await answer.read()) == (413, b"")
+            answered.set()
+            async with asyncio.timeout(5):
+                await given_up.wait()
+        async with asyncio.timeout(0.5):
+            await upstream.visits[0].left.wait()
+        assert connections.take(is_safe=True) is None
+
+
+async def test_an_upload_is_held_back_by_its_upstream_and_can_be_given_up_quietly() -> None:
+    taken = 0
+
+    async def pieces() -> AsyncIterator[bytes]:
+        nonlocal taken
+        while True:
+            yield b"x" * 65536
+            taken += 65536
+
+    async def script(visit: Visit) -> None:
+        await visit.head()
+        await released.wait()
+
+    reports: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, report: reports.append(report))
+    released = asyncio.Event()
+    async with Upstream(script) as upstream:
+        request = Request(b"POST", b"/", (HOST, (b"transfer-encoding", b"chunked")), pieces())
+        asking = asyncio.create_task(ask(Pool(LOOPBACK, upstream.port), request))
+        seen = -1
+        while seen != taken or not taken:  # until no more is taken in a time that is long for a loopback
+            seen = taken
+            await asyncio.sleep(0.1)
+        assert taken < 32 * 1024 * 1024
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        released.set()
+        async with asyncio.timeout(0.5):
+            await upstream.visits[0].left.wait()
+    assert not reports
+
+
+async def test_a_body_that_breaks_never_ends_its_answer_in_order() -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"first"
+        await begun.wait()
+        raise ConnectionError("the client left")
+
+    async def script(visit: Visit) -> None:
+        await visit.head()
+        await visit.send(b"HTTP/1.1 200 OK\r\n\r\nuntil the end")
+
+    begun = asyncio.Event()
+    async with Upstream(script) as upstream:
+        request = Request(b"POST", b"/", (HOST, (b"transfer-encoding", b"chunked")), pieces())
+        async with Pool(LOOPBACK, upstream.port).exchange(request) as answer:
+            assert await anext(answer) == b"until the end"
+            begun.set()
+            async with asyncio.timeout(0.5):
+                await upstream.visits[0].left.wait()  # our own close has gone through
+            with pytest.raises(AnswerBroken, match="the client left"):
+                await anext(answer)
 
 
 async def test_an_upstream_is_held_back_by_a_reader_that_is_slow() -> None:
