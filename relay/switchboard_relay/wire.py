@@ -179,7 +179,7 @@ class AnswerReader:
             self.headers.clear()
             return
         self._is_interim = False
-        self._refusal = self._refusal or self._frame()
+        self._refusal = self._refusal or self._frame(status)
         if self._refusal is not None:
             return
         self.status = status
@@ -188,7 +188,7 @@ class AnswerReader:
             self.is_reusable = self._parser.should_keep_alive()
             self.is_complete = True
 
-    def _frame(self) -> str | None:
+    def _frame(self, status: int) -> str | None:
         """Decide how the body ends, or say why that cannot be told."""
         version = self._parser.get_http_version()
         if version not in ("1.1", "1.0"):
@@ -197,9 +197,7 @@ class AnswerReader:
         if encodings and (version == "1.0" or len(encodings) > 1 or encodings[0].lower() != b"chunked"):
             return "a Transfer-Encoding other than one `chunked`"
         has_length = any(name.lower() == b"content-length" for name, _ in self.headers)
-        self._is_until_close = not (
-            has_length or encodings or self._is_answer_to_head or self.status in _BODILESS_STATUS
-        )
+        self._is_until_close = not (has_length or encodings or self._is_answer_to_head or status in _BODILESS_STATUS)
         return None
 
     def on_body(self, body: bytes) -> None:

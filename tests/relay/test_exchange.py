@@ -225,6 +225,23 @@ async def test_a_connection_that_has_become_readable_is_not_used(request_: Reque
         assert [len(visit.requests) for visit in upstream.visits] == [1, 1]
 
 
+async def test_an_upstream_that_speaks_unasked_is_left() -> None:
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(OK)
+        await kept.wait()
+        await visit.send(OK)
+
+    kept = asyncio.Event()
+    async with Upstream(script) as upstream:
+        connections = Pool(LOOPBACK, upstream.port)
+        await ask(connections)
+        kept.set()
+        async with asyncio.timeout(5):
+            await upstream.visits[0].left.wait()
+        assert connections.take(is_safe=True) is None
+
+
 @pytest.mark.parametrize("extra", [b"HTTP/1.1 200 OK\r\n\r\n", b"garbage", b"\r\n\r\nx"])
 async def test_what_comes_after_an_answer_ends_the_connection_and_no_answer(extra: bytes) -> None:
     async with Upstream(saying(OK + extra)) as upstream:

@@ -176,6 +176,24 @@ def test_a_request_is_written_as_h11_reads_it(
     assert body == b"".join(pieces)
 
 
+@pytest.mark.parametrize(
+    "begin",
+    [
+        b"HTTP/1.1 200 ",
+        b"HTTP/1.1 200 OK\r\nx: ",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1;",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx: ",
+    ],
+)
+def test_what_is_no_body_is_refused_beyond_its_limit_however_slowly_it_comes(begin: bytes) -> None:
+    reader = AnswerReader()
+    reader.feed(begin)
+    for _ in range(65):
+        reader.feed(b"a" * 1000)
+    with pytest.raises(AnswerInvalid, match="65536"):
+        reader.feed(b"a" * 1000)
+
+
 @pytest.mark.parametrize("line", [b"connection: close\r\n", b""])
 def test_an_upstream_that_says_close_is_not_used_again(line: bytes) -> None:
     version = b"1.1" if line else b"1.0"

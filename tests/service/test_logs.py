@@ -2,7 +2,8 @@
 
 import logging
 
-from switchboard_service.logs import Expected
+import pytest
+from switchboard_service.logs import Expected, _Forward
 
 
 class Meant(Exception):
@@ -21,3 +22,9 @@ def test_only_what_was_meant_is_dropped() -> None:
     assert not kept.filter(record(Meant()))
     assert not kept.filter(record(BaseExceptionGroup("", [Meant(), Meant()])))
     assert kept.filter(record(BaseExceptionGroup("", [Meant(), KeyError()])))
+
+
+def test_a_report_that_cannot_be_written_ends_nothing_and_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    broken = logging.LogRecord("uvicorn.error", logging.ERROR, "file", 1, "%d", ("no number",), None)
+    _Forward().handle(broken)
+    assert "--- Logging error ---" in capsys.readouterr().err

@@ -7,10 +7,14 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from switchboard_service.listen import open_listener
+from switchboard_service.serve import serve
 from waiting import until
 
 TESTS = Path(__file__).parents[1]
@@ -101,3 +105,15 @@ async def test_what_is_logged_is_one_json_object_a_line_and_what_was_expected_is
     assert "RuntimeError: the reason" in broken["exception"]
     assert (logged["event"], logged["path"], logged["level"]) == ("request", "/logged", "info")
     assert logged["timestamp"].endswith("Z")
+
+
+def test_a_lifespan_that_does_not_start_is_no_service() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "lifespan.startup"
+        await send({"type": "lifespan.startup.failed", "message": "no"})
+
+    before = signal.getsignal(signal.SIGTERM)
+    with open_listener(ip_address("127.0.0.1"), 0) as listener, pytest.raises(SystemExit) as ended:
+        serve(app, listener, drain_seconds=1)
+    assert ended.value.code == 3
+    assert signal.getsignal(signal.SIGTERM) == before

@@ -1,9 +1,9 @@
 """Settings from the environment: every mistake at once, in words an operator understands."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from switchboard_service.settings import SettingsError, load
 
@@ -64,6 +64,19 @@ def test_broken_json_is_told_with_its_place_and_once() -> None:
     with pytest.raises(SettingsError) as wrong:
         load(Some, {"SWITCHBOARD_PROXY_USER": "me", "SWITCHBOARD_PROXY_PLACES": '{"a": }'})
     assert wrong.value.problems == ["SWITCHBOARD_PROXY_PLACES is not valid JSON: Expecting value at character 7"]
+
+
+def test_a_mistake_between_two_settings_is_told_in_the_words_of_its_check() -> None:
+    class Pair(Some):
+        @model_validator(mode="after")
+        def _differ(self) -> Self:
+            if self.port == self.seconds:
+                raise ValueError("the port must not be the seconds")
+            return self
+
+    with pytest.raises(SettingsError) as wrong:
+        load(Pair, {f"SWITCHBOARD_PROXY_{name}": "7" for name in ("USER", "PORT", "SECONDS")})
+    assert wrong.value.problems == ["SWITCHBOARD_PROXY_…: the port must not be the seconds"]
 
 
 @pytest.mark.parametrize("name", ["SWITCHBOARD_PORT_X", "switchboard_proxy_user", "SWITCHBOARD_PROXY_PORTS"])
