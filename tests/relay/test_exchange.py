@@ -379,13 +379,14 @@ async def test_an_answer_before_the_end_of_its_body_leaves_no_connection_behind(
 
 
 async def test_an_upload_is_held_back_by_its_upstream_and_can_be_given_up_quietly() -> None:
-    taken = 0
+    taken, limit = 0, 32 * 1024 * 1024
 
     async def pieces() -> AsyncIterator[bytes]:
         nonlocal taken
-        while True:
+        while taken < limit:
             yield b"x" * 65536
             taken += 65536
+        await released.wait()
 
     async def script(visit: Visit) -> None:
         await visit.head()
@@ -401,7 +402,7 @@ async def test_an_upload_is_held_back_by_its_upstream_and_can_be_given_up_quietl
         while seen != taken or not taken:  # until no more is taken in a time that is long for a loopback
             seen = taken
             await asyncio.sleep(0.1)
-        assert taken < 32 * 1024 * 1024
+        assert taken < limit
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
