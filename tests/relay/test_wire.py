@@ -5,13 +5,13 @@ from itertools import pairwise
 
 import h11
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from switchboard_relay.errors import AnswerInvalid
 from switchboard_relay.wire import LAST_CHUNK, AnswerReader, Request, chunk
 
 # A busy machine is no failure of ours.
-PATIENT = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+MANY = settings(max_examples=200)
 
 TOKEN = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=12).map(lambda text: f"x-{text}".encode())
 VALUE = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=30).map(str.encode)
@@ -94,7 +94,7 @@ def answers(draw: st.DrawFn) -> tuple[bytes, bytes, bool]:
     return raw, method, framing == "close" and not is_bodiless
 
 
-@PATIENT
+@MANY
 @given(answers(), st.lists(st.integers(0, 10_000), max_size=8))
 def test_an_answer_is_read_as_h11_reads_it_however_it_is_cut(
     answer: tuple[bytes, bytes, bool], places: list[int]
@@ -105,7 +105,7 @@ def test_an_answer_is_read_as_h11_reads_it_however_it_is_cut(
     assert read.told[3]
 
 
-@PATIENT
+@MANY
 @given(answers(), st.integers(1, 400))
 def test_an_answer_that_was_cut_off_is_never_complete(answer: tuple[bytes, bytes, bool], missing: int) -> None:
     raw, method, ends = answer
@@ -145,7 +145,7 @@ NOISE = st.one_of(
 )
 
 
-@PATIENT
+@MANY
 @given(NOISE)
 def test_noise_is_refused_or_read_as_h11_reads_it(raw: bytes) -> None:
     try:
@@ -162,7 +162,7 @@ def test_noise_is_refused_or_read_as_h11_reads_it(raw: bytes) -> None:
     assert read.told[2] == oracle.told[2]
 
 
-@PATIENT
+@MANY
 @given(NOISE, st.sampled_from([b"GET", b"HEAD"]), st.lists(st.integers(0, 200), max_size=8))
 def test_noise_is_read_the_same_however_it_is_cut(raw: bytes, method: bytes, places: list[int]) -> None:
     def outcome(parts: list[bytes]) -> Read | None:
@@ -174,7 +174,7 @@ def test_noise_is_read_the_same_however_it_is_cut(raw: bytes, method: bytes, pla
     assert outcome(cut(raw, places)) == outcome([raw])
 
 
-@PATIENT
+@MANY
 @given(st.sampled_from([b"GET", b"POST", b"DELETE"]), HEADERS, PIECES)
 def test_a_request_is_written_as_h11_reads_it(
     method: bytes, headers: list[tuple[bytes, bytes]], pieces: list[bytes]
