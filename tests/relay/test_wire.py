@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from switchboard_relay.errors import AnswerInvalid
 from switchboard_relay.wire import LAST_CHUNK, AnswerReader, Request, chunk
 
-# A busy machine is no failure of ours.
 MANY = settings(max_examples=200)
 
 TOKEN = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=12).map(lambda text: f"x-{text}".encode())
