@@ -30,6 +30,10 @@ schema: .venv/ready ## renew the published schema of the peers file
 engine: ## a container engine that answers: the one there is, or the distribution's
 	@scripts/engine
 
+.PHONY: chromium
+chromium: ## the browser that tests drive: the one there is, or the distribution's
+	@scripts/chromium
+
 .PHONY: base
 base: engine ## the image that all of ours are built on
 	@scripts/base
@@ -62,7 +66,7 @@ lint: .venv/ready ## style and types
 	$(RUN)/mypy relay service proxy coordinator tests bench
 
 .PHONY: test
-test: lint images ## every check there is
+test: lint images chromium ## every check there is
 	$(RUN)/pytest --cov --cov-report term --cov-fail-under 90
 
 .PHONY: test-fast
@@ -71,11 +75,11 @@ test-fast: .venv/ready ## what needs no engine and no real agent, in at most 60 
 
 .PHONY: loopback
 loopback: .venv/ready
-	$(RUN)/pytest --numprocesses auto --ignore tests/containers --ignore tests/real_agent --cov --cov-report term --cov-fail-under 90
+	$(RUN)/pytest --numprocesses auto --ignore tests/containers --ignore tests/real_agent --ignore tests/browser --cov --cov-report term --cov-fail-under 90
 
 .PHONY: test-real
-test-real: .venv/ready ## the tests against real hermes-agents alone
-	$(RUN)/pytest tests/real_agent
+test-real: .venv/ready chromium ## the tests against real hermes-agents alone, their dashboard in a browser too
+	$(RUN)/pytest tests/real_agent tests/browser
 
 .PHONY: clean
 clean: ## remove what make brought: the environment, the tools, the caches

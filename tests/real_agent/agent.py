@@ -43,13 +43,15 @@ class RealAgent:
         profiles: Sequence[str] = ("default",),
         multiplex: bool = False,
         dashboard: bool = False,
+        tools: Path | None = None,
     ) -> None:
+        """`tools` is a folder of programs that the agent finds first, beside its own."""
         self.name, self.profiles, self.multiplex = name, tuple(profiles), multiplex
         self.key = secrets.token_hex(16)
         self.api_port, self.dashboard_port = port(LOOPBACK), port(LOOPBACK)
         self.run = uuid4().hex
         self.has_dashboard = dashboard
-        self._model = model
+        self._model, self._tools = model, tools
         self._folder, self._home = folder, folder / "home"
         self._processes: list[asyncio.subprocess.Process] = []
 
@@ -118,9 +120,10 @@ class RealAgent:
     async def _start(self, name: str, *arguments: str) -> asyncio.subprocess.Process:
         user_home = self._folder / "user"
         user_home.mkdir(exist_ok=True)
+        path = [str(folder) for folder in (self._programs, self._tools) if folder is not None]
         nowhere = "http://127.0.0.1:9"  # the discard port: whoever tries the internet is refused at once
         env = {
-            "PATH": os.pathsep.join([str(self._programs), "/usr/local/bin", "/usr/bin", "/bin"]),
+            "PATH": os.pathsep.join([*path, "/usr/local/bin", "/usr/bin", "/bin"]),
             "HOME": str(user_home),
             "LANG": "C.UTF-8",
             "HERMES_HOME": str(self._home),
