@@ -1,23 +1,21 @@
-"""The proxy as an ASGI application: admit, route, carry, log."""
+"""The proxy as the handler of its front: admit, route, carry, log."""
 
 import time
-from collections.abc import AsyncIterator
+from typing import Any
 
 import structlog
 from switchboard_relay import (
-    AnswerBroken,
-    Carried,
-    Client,
-    ClientLeft,
+    Budget,
+    Call,
     ConnectFailed,
     Headers,
+    Hop,
+    Plan,
     RelayError,
     Request,
-    carry,
+    RequestRefused,
+    WholeBody,
 )
-from switchboard_relay import BodyTooLarge as TooLongToRead
-from switchboard_relay.relay import Message, Receive, Send
-from switchboard_relay.wire import Header
 
 from . import headers, routes
 from .door import Door
@@ -28,12 +26,15 @@ from .errors import (
     DashboardUnreachable,
     NotFound,
     ProxyError,
-    UpgradeRefused,
+    Refused,
 )
 from .profiles import Profiles
 from .routes import Route, Side
 from .settings import ProxySettings
 from .upstreams import Upstream, Upstreams
+
+HELD_BODIES_BYTES = 64_000_000
+"""Of all request bodies together that are read whole, or kept until their credential was taken."""
 
 _log = structlog.get_logger("switchboard_proxy")
 
@@ -56,136 +57,123 @@ class Proxy:
         )
         self._upstreams = Upstreams.of(settings)
         self._profiles = Profiles(self._upstreams)
+        self._held = Budget(HELD_BODIES_BYTES)
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer one request, or live through the server's lifespan."""
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-            return
-        began = time.perf_counter()
-        client, carried = Client(receive), Carried()
-        if any(name == b"upgrade" for name, _ in scope["headers"]):
-            send = _closing(send)
-        outcome = "failed"
+    def close(self) -> None:
+        """Close idle connections to the upstreams."""
+        self._upstreams.close()
+
+    # What the front asks for.
+
+    def called(self, call: Call) -> None:
+        """Answer one call, now or later."""
+        call.notes["began"] = time.perf_counter()
         try:
-            await self._answer(scope, client, send, carried)
-            outcome = "done"
+            self._answer(call)
         except ProxyError as error:
-            outcome = error.code
-            carried.status = error.status
-            await _refuse(error, send)
-        except ClientLeft:
-            outcome = "client_left"
-        except RelayError as error:
-            if client.has_left:  # its upload broke off, and the exchange with it
-                outcome = "client_left"
-                return
-            # Part of the answer is out: raising makes the server break the client's side as well.
-            outcome = "broken"
-            raise AnswerBroken(str(error)) from error
-        finally:
-            _log.info(
-                "request",
-                client=scope["client"][0] if scope.get("client") else None,
-                method=scope["method"],
-                path=scope["path"],
-                status=carried.status,
-                bytes=carried.body_bytes,
-                outcome="client_left" if client.has_left and outcome == "done" else outcome,
-                duration_ms=round((time.perf_counter() - began) * 1000, 2),
-            )
+            _refuse(call, error)
 
-    async def _answer(self, scope: Message, client: Client, send: Send, carried: Carried) -> None:
-        asked: Headers = scope["headers"]
-        self._door.admit(asked)
-        route = routes.find(scope["raw_path"], self._upstreams.profiles)
-        if route.side is Side.ITSELF:
-            await self._answer_itself(route, send, carried)
-            return
-        if route.side is Side.AGENT:
-            await self._profiles.confirm(route.profile)
-            upstream = self._upstreams.profiles[route.profile]
-        else:
-            upstream = self._upstreams.dashboard
-        is_agent = route.side is Side.AGENT
-        body, framing = await self._body(asked, client, is_agent=is_agent)
-        request = Request(
-            scope["method"].encode("ascii"),
-            _target(upstream, route, scope["query_string"]),
-            headers.to_upstream(asked, host=upstream.host, bearer=upstream.bearer, framing=framing),
-            body,
+    def refuse(self, call: Call, refused: RequestRefused) -> None:
+        """Answer in the name of the front."""
+        _refuse(call, Refused(refused))
+
+    def over(self, call: Call) -> None:
+        """Write the call's log line."""
+        began: Any = call.notes.get("began")
+        _log.info(
+            "request",
+            client=call.address[0],
+            method=call.method.decode("ascii", "replace"),
+            path=call.target.partition(b"?")[0].decode("ascii", "replace"),
+            status=call.status,
+            bytes=call.body_bytes,
+            outcome=call.outcome,
+            duration_ms=round((time.perf_counter() - began) * 1000, 2) if began else 0.0,
         )
+
+    # The way of a call.
+
+    def _answer(self, call: Call) -> None:
+        self._door.admit(call.headers)
+        route = routes.find(call.target.partition(b"?")[0], self._upstreams.profiles)
+        if route.side is Side.ITSELF:
+            self._answer_itself(call, route)
+        elif route.side is Side.DASHBOARD or self._profiles.is_believed(route.profile):
+            self._carry(call, route)
+        else:
+            if not call.has_whole_body:
+                call.hold_back()
+            call.wait_for(self._carry_when_confirmed(call, route))
+
+    async def _carry_when_confirmed(self, call: Call, route: Route) -> None:
         try:
-            await carry(
+            await self._profiles.confirm(route.profile)
+            self._carry(call, route)
+        except ProxyError as error:
+            _refuse(call, error)
+
+    def _carry(self, call: Call, route: Route) -> None:
+        is_agent = route.side is Side.AGENT
+        if is_agent and call.is_chunked:
+            # An agent gets a length always: it answers a long chunked body with a wrong 400 (hermes-agent 0.19.0).
+            WholeBody(call, self._settings.max_body_bytes, self._held, lambda call: self._set_out(call, route)).start()
+        else:
+            self._set_out(call, route)
+
+    def _set_out(self, call: Call, route: Route) -> None:
+        is_agent = route.side is Side.AGENT
+        upstream = self._upstreams.profiles[route.profile] if is_agent else self._upstreams.dashboard
+        limit = self._settings.max_body_bytes if is_agent else self._settings.dashboard_max_body_bytes
+        length = call.length
+        if length is not None and length > limit:
+            raise BodyTooLarge(f"the body has {length} bytes; here {limit} are taken")
+        body = b""
+        if call.is_chunked and call.has_whole_body:
+            body = call.take()
+            call.put_back(body)
+            length = len(body)
+        framing = (
+            (b"content-length", b"%d" % length)
+            if length is not None
+            else (b"transfer-encoding", b"chunked")
+            if call.is_chunked
+            else None
+        )
+        request = Request(
+            call.method,
+            _target(upstream, route, call.target.partition(b"?")[2]),
+            headers.to_upstream(
+                call.headers, host=upstream.host, bearer=upstream.bearer, framing=framing, upgrade=call.upgrade
+            ),
+        )
+        Hop(
+            call,
+            Plan(
                 upstream.pool,
                 request,
-                client,
-                send,
-                answer_headers=lambda answer: headers.to_client(answer.headers, answer.status, is_agent=is_agent),
-                carried=carried,
-            )
-        except RelayError as error:
-            if carried.status or client.has_left:
-                raise
-            raise _own(error, route) from error
+                headers.agent_answer if is_agent else headers.dashboard_answer,
+                lambda call, error: _refuse(call, _own(error, route)),
+                limit,
+                None,
+                self._held,
+            ),
+        ).start()
 
-    async def _body(
-        self, asked: Headers, client: Client, *, is_agent: bool
-    ) -> tuple[bytes | AsyncIterator[bytes], Header | None]:
-        """The request's body, and the header that tells how it ends.
-
-        An agent gets a length always: it answers a long chunked body with a wrong 400 (hermes-agent 0.19.0).
-        """
-        is_chunked = any(name == b"transfer-encoding" for name, _ in asked)
-        length = next((value for name, value in asked if name == b"content-length"), None)
-        if (is_chunked or length) and any(name == b"upgrade" for name, _ in asked):
-            # The server drops such a body: an upstream that was promised it would wait for ever.
-            raise UpgradeRefused("a request with a body cannot offer another protocol: send it without Upgrade")
-        limit = self._settings.max_body_bytes
-        if length is not None and not is_chunked:  # the server hands a trailer over as a header
-            if is_agent and int(length) > limit:
-                raise BodyTooLarge(f"the body has {int(length)} bytes; an agent takes {limit}")
-            return await client.body(), (b"content-length", length)
-        if not is_chunked:
-            return await client.body(), None
-        if not is_agent:
-            return client.pieces(), (b"transfer-encoding", b"chunked")
-        try:
-            body = await client.read(limit)
-        except TooLongToRead:
-            raise BodyTooLarge(f"the body has more than the {limit} bytes that an agent takes") from None
-        return body, (b"content-length", b"%d" % len(body))
-
-    async def _answer_itself(self, route: Route, send: Send, carried: Carried) -> None:
+    def _answer_itself(self, call: Call, route: Route) -> None:
         if route.path == b"/-/ready":
-            body = b'{"status":"ready"}'
+            _answer_json(call, b'{"status":"ready"}')
         elif route.path == b"/-/profiles":
-            body = await self._profiles.report()
+            call.wait_for(self._report(call))
         else:
             raise NotFound("the proxy itself answers at /-/ready and /-/profiles")
-        carried.status, carried.body_bytes = 200, len(body)
-        await _send_json(send, 200, body, ())
 
-    async def _live(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                await send({"type": "lifespan.startup.complete"})
-            else:
-                self._upstreams.close()
-                await send({"type": "lifespan.shutdown.complete"})
-                return
+    async def _report(self, call: Call) -> None:
+        _answer_json(call, await self._profiles.report())
 
 
-def _closing(send: Send) -> Send:
-    """Ends the connection with its answer: the server reads nothing more behind an upgrade that it was offered."""
-
-    async def send_and_close(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], (b"connection", b"close")]
-        await send(message)
-
-    return send_and_close
+def _answer_json(call: Call, body: bytes) -> None:
+    call.outcome = "done"
+    call.answer(200, ((b"content-type", b"application/json"),), body)
 
 
 def _target(upstream: Upstream, route: Route, query: bytes) -> bytes:
@@ -205,13 +193,11 @@ def _own(error: RelayError, route: Route) -> ProxyError:
     return unreachable(f"{asked} on this machine takes no connection ({error}); is it running?")
 
 
-async def _refuse(error: ProxyError, send: Send) -> None:
-    await _send_json(
-        send, error.status, error.body(), ((b"x-switchboard-started", error.started.encode()), *error.headers)
+def _refuse(call: Call, error: ProxyError) -> None:
+    call.outcome = error.code
+    head: Headers = (
+        (b"content-type", b"application/json"),
+        (b"x-switchboard-started", error.started.encode()),
+        *error.headers,
     )
-
-
-async def _send_json(send: Send, status: int, body: bytes, extra: Headers) -> None:
-    head = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *extra]
-    await send({"type": "http.response.start", "status": status, "headers": head})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+    call.answer(error.status, head, error.body())

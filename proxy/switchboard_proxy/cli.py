@@ -6,14 +6,14 @@ import base64
 import os
 import sys
 
-from switchboard_relay import AnswerBroken, Pool, RelayError, Request
+from switchboard_relay import Pool, RelayError, Request
 from switchboard_service import logs
 from switchboard_service.listen import ListenError, UntrustedAddress, check_address, open_listener
 from switchboard_service.secret_file import SecretError
-from switchboard_service.serve import serve
 from switchboard_service.settings import SettingsError, load
 
 from .app import Proxy
+from .serve import serve
 from .settings import ProxySettings
 
 EX_CONFIG = 78
@@ -44,7 +44,7 @@ def main() -> None:
 def _serve(settings: ProxySettings) -> None:
     check_address(settings.listen_address, settings.allow_untrusted_bind, "SWITCHBOARD_PROXY_LISTEN_ADDRESS")
     proxy = Proxy(settings)
-    logs.configure(expected=(AnswerBroken,))
+    logs.configure()
     listener = open_listener(settings.listen_address, settings.port)
     serve(proxy, listener, drain_seconds=settings.drain_seconds)
 

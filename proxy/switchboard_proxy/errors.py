@@ -5,7 +5,7 @@
     ├── HostRefused          421  not one of this proxy's names
     ├── OriginRefused        403  a page of another origin asks
     ├── PathRefused          400  a path that two readers could read differently
-    ├── UpgradeRefused       400  a body behind an offer of another protocol
+    ├── Refused              …    what the front refuses: its own status and code
     ├── NotFound             404  below /-/, but nothing of ours
     ├── ProfileUnknown       404  no profile of this machine
     ├── ProfileNotServed     503  the agent would run it as another profile
@@ -18,7 +18,7 @@
 """
 
 import orjson
-from switchboard_relay import Headers
+from switchboard_relay import Headers, RequestRefused
 
 
 class ProxyError(Exception):
@@ -61,10 +61,20 @@ class PathRefused(ProxyError):
     status, code, kind = 400, "path_refused", "invalid_request_error"
 
 
-class UpgradeRefused(ProxyError):
-    """A body came with an offer to speak another protocol; nobody here reads it."""
+class Refused(ProxyError):
+    """The front's own refusal: a request that is malformed, too large, too slow, or comes at the wrong moment."""
 
-    status, code, kind = 400, "upgrade_refused", "invalid_request_error"
+    kind = "invalid_request_error"
+
+    def __init__(self, refused: RequestRefused) -> None:
+        super().__init__(str(refused))
+        self.status, self.code = refused.status, refused.code
+        if self.status >= 500:
+            self.kind = "api_error"
+        if self.status == 500:
+            self.started = "unknown"
+        if self.status == 503:
+            self.headers = ((b"retry-after", b"1"),)
 
 
 class NotFound(ProxyError):

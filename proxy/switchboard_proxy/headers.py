@@ -1,6 +1,6 @@
 """Which headers cross, each way. Pure. Names are in lower case."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from switchboard_relay import Headers
 from switchboard_relay.wire import Header
@@ -31,7 +31,9 @@ _NOT_TO_UPSTREAM_PREFIXES = (b"x-forwarded-", b"tailscale-", b"proxy-", b"x-swit
 _NOT_TO_CLIENT = _HOP_BY_HOP | {b"strict-transport-security", b"server", b"date"}
 
 
-def to_upstream(headers: Headers, *, host: bytes, bearer: bytes | None, framing: Header | None) -> list[Header]:
+def to_upstream(
+    headers: Headers, *, host: bytes, bearer: bytes | None, framing: Header | None, upgrade: bytes | None = None
+) -> list[Header]:
     """The request's headers as the upstream gets them.
 
     Dropped: what belongs to this hop, what claims an identity, and Origin, at which the agent answers 403.
@@ -41,6 +43,7 @@ def to_upstream(headers: Headers, *, host: bytes, bearer: bytes | None, framing:
         host: the upstream's own name.
         bearer: the whole Authorization value, for an API server.
         framing: the header that tells how the body ends; None without a body.
+        upgrade: the other protocol that the client offers to speak.
     """
     named = _named_in_connection(headers)
     crossing = [(b"host", host)]
@@ -53,24 +56,28 @@ def to_upstream(headers: Headers, *, host: bytes, bearer: bytes | None, framing:
         crossing.append((b"authorization", bearer))
     if framing is not None:
         crossing.append(framing)
+    if upgrade is not None:
+        crossing += [(b"connection", b"Upgrade"), (b"upgrade", upgrade)]
     return crossing
 
 
-def to_client(headers: Headers, status: int, *, is_agent: bool) -> Iterator[Header]:
-    """The answer's headers as the client gets them.
+def agent_answer(status: int, headers: Headers) -> list[Header]:
+    """An API server's headers as the client gets them.
 
-    An agent's WWW-Authenticate is dropped too: a 401 with it is the proxy's own, one without it is the agent's.
+    WWW-Authenticate is dropped too: a 401 with it is the proxy's own, one without it is the agent's.
     """
+    return [header for header in dashboard_answer(status, headers) if header[0] != b"www-authenticate"]
+
+
+def dashboard_answer(status: int, headers: Headers) -> list[Header]:
+    """Any other upstream's headers as the client gets them."""
     lowered = [(name.lower(), value) for name, value in headers]
     named = _named_in_connection(lowered)
-    for name, value in lowered:
-        if name in _NOT_TO_CLIENT or name in named or name.startswith(b"x-switchboard-"):
-            continue
-        if is_agent and name == b"www-authenticate":
-            continue
-        if status == 304 and name == b"content-length":  # tells of a body that does not come; the server waits for it
-            continue
-        yield name, value
+    return [
+        (name, value)
+        for name, value in lowered
+        if name not in _NOT_TO_CLIENT and name not in named and not name.startswith(b"x-switchboard-")
+    ]
 
 
 def _named_in_connection(headers: Iterable[Header]) -> frozenset[bytes]:

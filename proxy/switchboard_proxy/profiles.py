@@ -44,6 +44,12 @@ class Profiles:
         self._made_up = b"/p/no-such-profile-" + secrets.token_hex(4).encode()
         self._believed_until: dict[str, float] = {}
 
+    def is_believed(self, name: str) -> bool:
+        """Whether a turn for this profile cannot run as another one, as far as was asked a moment ago."""
+        if not self._upstreams[name].prefix:
+            return True
+        return asyncio.get_running_loop().time() < self._believed_until.get(name, 0.0)
+
     async def confirm(self, name: str) -> None:
         """Make sure that a turn for this profile cannot run as another one.
 
@@ -51,11 +57,8 @@ class Profiles:
             ProfileNotServed: the agent would take it for its default profile, or does not know it.
             AgentUnreachable: the agent cannot be asked.
         """
-        upstream = self._upstreams[name]
         now = asyncio.get_running_loop().time()
-        if not upstream.prefix or now < self._believed_until.get(name, 0.0):
-            return
-        state = await self._ask(name, upstream)
+        state = await self._ask(name, self._upstreams[name])
         if state.state in ("up", "degraded"):
             self._believed_until[name] = now + BELIEVED_SECONDS
         elif state.state == "unreachable":

@@ -43,6 +43,8 @@ class ProxySettings(BaseSettings):
     """Host names that the proxy may be called by, beside its address; comma separated."""
     max_body_bytes: Annotated[int, Field(gt=0)] = 10_000_000
     """As much as an agent's API server takes (hermes-agent 0.19.0)."""
+    dashboard_max_body_bytes: Annotated[int, Field(gt=0)] = 110_000_000
+    """The dashboard takes uploads of 100 MB (hermes-agent 0.19.0)."""
     drain_seconds: Annotated[float, Field(gt=0)] = 20.0
     """How long running answers may go on after SIGTERM; a container's stop_grace_period must be longer."""
 

@@ -1,9 +1,11 @@
 """Carries one HTTP exchange between two sides: bytes, streams, who leaves first. Knows no product word.
 
-A `Pool` holds the connections to one origin and opens an `Exchange` on one of them; `carry` relays its `Answer` to an
-ASGI client; `Transport` offers the same pools to httpx.
+A `Pool` holds the connections to one origin and opens an `Exchange` on one of them; `Transport` offers the same pools
+to httpx. A `Server` takes the `Call`s of clients, strictly read; a `Hop` carries one of them over a pool.
 """
 
+from .budget import Budget
+from .call import Call, Handler
 from .connection import Answer
 from .errors import (
     AnswerBroken,
@@ -15,9 +17,13 @@ from .errors import (
     ConnectTimedOut,
     RelayError,
 )
+from .front import Limits, Server
+from .hop import Hop, Plan
 from .pool import Exchange, Pool
 from .relay import Carried, Client, carry, leaving_with_client
+from .requests import RequestRefused
 from .transport import Transport
+from .whole_body import WholeBody
 from .wire import Headers, Request
 
 __all__ = [
@@ -26,17 +32,26 @@ __all__ = [
     "AnswerInvalid",
     "AnswerMissing",
     "BodyTooLarge",
+    "Budget",
+    "Call",
     "Carried",
     "Client",
     "ClientLeft",
     "ConnectFailed",
     "ConnectTimedOut",
     "Exchange",
+    "Handler",
     "Headers",
+    "Hop",
+    "Limits",
+    "Plan",
     "Pool",
     "RelayError",
     "Request",
+    "RequestRefused",
+    "Server",
     "Transport",
+    "WholeBody",
     "carry",
     "leaving_with_client",
 ]

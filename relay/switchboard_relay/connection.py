@@ -4,7 +4,7 @@ import asyncio
 import select
 import socket
 from collections.abc import AsyncIterator
-from typing import Self, cast
+from typing import Protocol, Self, cast
 
 from .errors import AnswerBroken, AnswerInvalid, AnswerMissing, RelayError
 from .wire import LAST_CHUNK, AnswerReader, Headers, Request, chunk
@@ -25,12 +25,23 @@ _SOCKET_OPTIONS = (
 )
 
 
+class Listener(Protocol):
+    """Who wants to be called instead of waiting in `arrival`."""
+
+    def arrived(self) -> None:
+        """More of the answer is there, or `error` says that no more will come."""
+
+    def room(self) -> None:
+        """What was written has left; there is room for more of the request."""
+
+
 class Connection(asyncio.Protocol):
-    """The socket side of an exchange: writes the request, feeds the reader, wakes who waits."""
+    """The socket side of an exchange: writes the request, feeds the reader, wakes who waits or calls who listens."""
 
     def __init__(self) -> None:
         self.reader = AnswerReader()
         self.idle_since = 0.0
+        self.listener: Listener | None = None
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._poll = select.poll()
@@ -58,6 +69,38 @@ class Connection(asyncio.Protocol):
         self.reader.expect(request.method)
         self._is_busy = True
         self._transport.write(head + request.body if isinstance(request.body, bytes) else head)
+
+    def say(self, head: bytes, *, method: bytes, may_switch: bool = False) -> None:
+        """Send a head, and what of the body is behind it, for who listens."""
+        self.reader.expect(method, may_switch=may_switch)
+        self._is_busy = True
+        self._transport.write(head)
+
+    def write(self, data: bytes) -> None:
+        """Send more of a body."""
+        self._transport.write(data)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the upstream takes a body more slowly than it comes."""
+        return self._drained is not None
+
+    @property
+    def error(self) -> RelayError | None:
+        """Why no more of the answer will come."""
+        return self._error
+
+    def hand_over(self) -> asyncio.Transport:
+        """The transport, for a protocol of its own: this connection is done with it."""
+        self.listener = None
+        self._is_open = self._is_busy = False
+        return self._transport
+
+    def hold_back(self) -> None:
+        """Read no more of the answer until `taken`."""
+        if not self._is_reading_paused:
+            self._is_reading_paused = True
+            self._transport.pause_reading()
 
     async def send(self, pieces: AsyncIterator[bytes], *, is_chunked: bool) -> bool:
         """Send a body that is still arriving, no faster than the upstream takes it.
@@ -113,6 +156,7 @@ class Connection(asyncio.Protocol):
         """End the exchange with this error, told as seen from the answer's progress, and close."""
         if self._error is None and not self.reader.is_complete:
             self._error, self._cause = self._as_seen(error), error
+            self._error.__cause__ = error
         self.close()
         self._wake()
 
@@ -123,7 +167,9 @@ class Connection(asyncio.Protocol):
         return error if isinstance(error, AnswerInvalid) else AnswerMissing(f"no answer came: {words}")
 
     def _wake(self) -> None:
-        if self._arrival is not None and not self._arrival.done():
+        if self.listener is not None:
+            self.listener.arrived()
+        elif self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
 
     # What the event loop calls.
@@ -145,9 +191,8 @@ class Connection(asyncio.Protocol):
         except AnswerInvalid as error:
             self.fail(error)
             return
-        if self.reader.buffered_bytes > HIGH_WATER_BYTES and not self._is_reading_paused:
-            self._is_reading_paused = True
-            self._transport.pause_reading()
+        if self.reader.buffered_bytes > HIGH_WATER_BYTES:
+            self.hold_back()
         self._wake()
 
     def eof_received(self) -> None:
@@ -172,6 +217,8 @@ class Connection(asyncio.Protocol):
             if not self._drained.done():  # cancelled with the sending that waited for it
                 self._drained.set_result(None)
             self._drained = None
+            if self.listener is not None:
+                self.listener.room()
 
 
 class Answer:

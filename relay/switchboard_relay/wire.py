@@ -78,6 +78,7 @@ class AnswerReader:
         "_is_interim",
         "_is_until_close",
         "_marks",
+        "_may_switch",
         "_parser",
         "_refusal",
         "_unmarked_bytes",
@@ -86,6 +87,7 @@ class AnswerReader:
         "is_complete",
         "is_head_complete",
         "is_reusable",
+        "is_switched",
         "pieces",
         "status",
     )
@@ -94,8 +96,11 @@ class AnswerReader:
         self._parser = httptools.HttpResponseParser(self)
         self.expect(b"GET")
 
-    def expect(self, method: bytes) -> None:
-        """Make ready for the answer to a request of this method."""
+    def expect(self, method: bytes, *, may_switch: bool = False) -> None:
+        """Make ready for the answer to a request of this method.
+
+        With `may_switch` an answer of 101 is taken: `is_switched` is set, and what follows the head is the one piece.
+        """
         if getattr(self, "_is_answer_to_head", False):
             self._parser = httptools.HttpResponseParser(self)  # it still waits for a body that never comes
         self._is_answer_to_head = method == b"HEAD"
@@ -108,6 +113,8 @@ class AnswerReader:
         self.buffered_bytes = 0
         self.is_head_complete = self.is_complete = False
         self.is_reusable = True
+        self._may_switch = may_switch
+        self.is_switched = False
 
     def feed(self, data: bytes) -> None:
         """Take what arrived.
@@ -121,8 +128,8 @@ class AnswerReader:
         marks = self._marks
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            raise AnswerInvalid("the upstream switched protocols unasked") from None
+        except httptools.HttpParserUpgrade as upgrade:
+            self._switch(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             if self._refusal is None and self.is_complete:
                 self.is_reusable = False
@@ -136,6 +143,12 @@ class AnswerReader:
                 raise AnswerInvalid(f"head, trailers or chunk extension of more than {HEAD_LIMIT_BYTES} bytes")
         else:
             self._unmarked_bytes = 0
+
+    def _switch(self, rest: bytes) -> None:
+        if not self._may_switch or self._refusal is not None:
+            raise AnswerInvalid(self._refusal or "the upstream switched protocols unasked")
+        self.is_switched, self.is_reusable = True, False
+        self.pieces = [rest] if rest else []
 
     def end(self) -> bool:
         """The upstream closed its side: whether the answer is complete now."""
@@ -176,7 +189,10 @@ class AnswerReader:
             return
         if status < 200:
             self._is_interim = True
-            self.headers.clear()
+            if status == 101 and self._may_switch:
+                self.status = status
+            else:
+                self.headers.clear()
             return
         self._is_interim = False
         self._refusal = self._refusal or self._frame(status)

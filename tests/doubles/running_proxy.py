@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from doubles.raw_client import RawClient, Reply, basic
-from doubles.serving import listening, serving
+from doubles.serving import listening
 from switchboard_proxy.app import Proxy
 from switchboard_proxy.settings import Profile, ProxySettings
+from switchboard_relay import Limits, Server
 
 PASSWORD = "0123456789abcdef0123456789abcdef"
 KEY = "api-server-key-of-the-tests"
@@ -52,7 +53,11 @@ class RunningProxy:
 
 @asynccontextmanager
 async def running_proxy(
-    secrets_folder: Path, profiles: dict[str, Profile], dashboard_port: int, **settings: Any
+    secrets_folder: Path,
+    profiles: dict[str, Profile],
+    dashboard_port: int,
+    limits: Limits | None = None,
+    **settings: Any,
 ) -> AsyncIterator[RunningProxy]:
     """The proxy of these settings, until the block ends; the port is a free one."""
     listener = listening()
@@ -71,5 +76,10 @@ async def running_proxy(
             **settings,
         )
     )
-    async with serving(app, listener):
+    server = Server(app, limits)
+    await server.listen(listener)
+    try:
         yield RunningProxy(port)
+    finally:
+        await server.drain(0.0)
+        app.close()
