@@ -15,7 +15,10 @@ MEMBERS = {
 IMPURE = {"asyncio", "httpx", "starlette", "socket", "uvicorn", "structlog"}
 PURE = [
     "relay/switchboard_relay/wire.py",
-    *(f"proxy/switchboard_proxy/{name}.py" for name in ("door", "errors", "headers", "routes")),
+    *(
+        f"proxy/switchboard_proxy/{name}.py"
+        for name in ("cookie", "credentials", "door", "errors", "headers", "lockout", "routes")
+    ),
     *(
         f"coordinator/switchboard_coordinator/{name}.py"
         for name in (
