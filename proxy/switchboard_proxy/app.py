@@ -1,63 +1,113 @@
-"""The proxy as the handler of its front: admit, route, carry, log."""
+"""The proxy as the handler of its front: admit, route, carry, count, log."""
 
 import time
-from typing import Any
+from collections.abc import Coroutine
+from functools import lru_cache, partial
 
-import structlog
 from switchboard_relay import (
     Budget,
     Call,
     ConnectFailed,
     Headers,
     Hop,
-    Plan,
     RelayError,
-    Request,
     RequestRefused,
+    Way,
     WholeBody,
+    write_head,
 )
+from switchboard_relay.wire import Header
+from switchboard_service.logs import RequestLog
+from switchboard_service.watched import WatchedSecret
 
 from . import headers, routes
-from .door import Door
+from .door import Door, WrongCredential
 from .errors import (
     AgentOutcomeUnknown,
-    AgentUnreachable,
     BodyTooLarge,
-    DashboardUnreachable,
+    CallerRefused,
+    CallerUnknown,
+    LockedOut,
     NotFound,
     ProxyError,
     Refused,
+    Unauthorized,
 )
+from .lockout import Lockout
+from .metrics import Metrics, Traffic
 from .profiles import Profiles
 from .routes import Route, Side
 from .settings import ProxySettings
 from .upstreams import Upstream, Upstreams
+from .whois import Whois, WhoisUnavailable, is_allowed
 
 HELD_BODIES_BYTES = 64_000_000
 """Of all request bodies together that are read whole, or kept until their credential was taken."""
+ROUTES_KEPT = 1024
 
-_log = structlog.get_logger("switchboard_proxy")
+_JSON = (b"content-type", b"application/json")
+_ASKS_FOR_BASIC = "this proxy asks for HTTP Basic: the user and password of this peer"
+
+
+class Passage:
+    """What the proxy knows of one call."""
+
+    __slots__ = ("address", "began", "caller", "is_admitted", "is_told", "route", "traffic", "untold")
+
+    def __init__(self, address: str, traffic: Traffic) -> None:
+        self.began = time.perf_counter()
+        self.address = address
+        self.traffic = traffic
+        self.route: Route | None = None
+        self.caller: str | None = None
+        self.is_admitted = False
+        self.is_told, self.untold = True, 0
 
 
 class Proxy:
     """The door of one machine."""
 
-    def __init__(self, settings: ProxySettings) -> None:
+    def __init__(self, settings: ProxySettings, log: RequestLog) -> None:
         """Lay everything out; no socket is opened.
 
         Raises:
             SecretError: a secret file is not fit for use.
         """
         self._settings = settings
+        self._log = log
+        self._passwords = (
+            WatchedSecret(settings.password),
+            WatchedSecret(settings.next_password, optional=True),
+        )
         self._door = Door(
             settings.user,
-            settings.password.read(),
-            names=(str(settings.listen_address), *settings.names),
+            self._valid_passwords(),
+            address=str(settings.listen_address),
             port=settings.port,
+            names=settings.names,
+            is_behind_serve=settings.behind_serve,
+            public_origins=settings.public_origins,
         )
         self._upstreams = Upstreams.of(settings)
         self._profiles = Profiles(self._upstreams)
         self._held = Budget(HELD_BODIES_BYTES)
+        self._ways = {upstream: self._way(upstream) for upstream in self._upstreams}
+        self._find = lru_cache(ROUTES_KEPT)(partial(routes.find, profiles=frozenset(settings.profiles)))
+        self._lockout, self._strangers = Lockout(), Lockout()
+        self._whois = Whois(settings.tailscale_socket) if settings.tailscale_socket else None
+        self.metrics = Metrics()
+
+    @property
+    def secrets(self) -> list[WatchedSecret]:
+        """Every secret whose file may change; tell `renew` when one did."""
+        return [*self._passwords, *self._upstreams.keys()]
+
+    def renew(self) -> None:
+        """Let the passwords count that their files hold now."""
+        self._door.renew(self._valid_passwords())
+
+    def _valid_passwords(self) -> list[str]:
+        return [secret.value for secret in self._passwords if secret.value is not None]
 
     def close(self) -> None:
         """Close idle connections to the upstreams."""
@@ -67,137 +117,235 @@ class Proxy:
 
     def called(self, call: Call) -> None:
         """Answer one call, now or later."""
-        call.notes["began"] = time.perf_counter()
+        passage = self._enter(call)
         try:
-            self._answer(call)
+            self._admit(call, passage)
+            if self._whois is not None:
+                self._answer_later(call, self._identify(call, passage))
+            else:
+                self._lead(call, passage)
         except ProxyError as error:
-            _refuse(call, error)
+            self._refuse(call, error)
 
     def refuse(self, call: Call, refused: RequestRefused) -> None:
         """Answer in the name of the front."""
-        _refuse(call, Refused(refused))
+        if call.record is None:
+            self._enter(call)
+        self._refuse(call, Refused(refused))
 
     def over(self, call: Call) -> None:
-        """Write the call's log line."""
-        began: Any = call.notes.get("began")
-        _log.info(
-            "request",
-            client=call.address[0],
-            method=call.method.decode("ascii", "replace"),
-            path=call.target.partition(b"?")[0].decode("ascii", "replace"),
-            status=call.status,
-            bytes=call.body_bytes,
-            outcome=call.outcome,
-            duration_ms=round((time.perf_counter() - began) * 1000, 2) if began else 0.0,
-        )
+        """Count the call, and write its line."""
+        passage: Passage = call.record or self._enter(call)
+        duration = time.perf_counter() - passage.began
+        passage.traffic.ended(call.status, duration, call.received_bytes, call.body_bytes)
+        if not passage.is_admitted and passage.is_told and call.outcome != "locked_out":
+            self._tell_of_stranger(passage)
+        if not passage.is_told:
+            return
+        line = {
+            "client": passage.address,
+            "method": call.method.decode("ascii"),
+            "path": call.target.partition(b"?")[0].decode("ascii"),
+            "status": call.status,
+            "bytes": call.body_bytes,
+            "outcome": call.outcome,
+            "duration_ms": round(duration * 1000, 2),
+        }
+        if passage.caller is not None:
+            line["caller"] = passage.caller
+        if passage.untold:
+            line["untold"] = passage.untold
+        self._log.line(line)
 
     # The way of a call.
 
-    def _answer(self, call: Call) -> None:
-        self._door.admit(call.headers)
-        route = routes.find(call.target.partition(b"?")[0], self._upstreams.profiles)
+    def _enter(self, call: Call) -> Passage:
+        passage = call.record = Passage(call.address[0], self.metrics.itself)
+        passage.traffic.began()
+        return passage
+
+    def _admit(self, call: Call, passage: Passage) -> None:
+        """Let the call pass, or raise."""
+        now = time.monotonic()
+        if self._settings.behind_serve and (served := headers.forwarded_for(call.headers)) is not None:
+            passage.address = served
+        try:
+            self._door.admit(call.headers, now=time.time(), is_handshake=call.upgrade is not None)
+        except WrongCredential:
+            self.metrics.wrong_credentials += 1
+            refusal = self._lockout.wrong(passage.address, now)
+            passage.is_told, passage.untold = refusal.is_told, refusal.untold
+            if refusal.retry_after_seconds is None:
+                raise Unauthorized(_ASKS_FOR_BASIC) from None
+            self.metrics.lockouts += 1
+            raise LockedOut(refusal.retry_after_seconds) from None
+        self._lockout.right(passage.address)
+        passage.is_admitted = True
+
+    def _answer_later(self, call: Call, work: Coroutine[None, None, None]) -> None:
+        if not call.has_whole_body:
+            call.hold_back()
+        call.wait_for(self._refusing(call, work))
+
+    async def _refusing(self, call: Call, work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        except ProxyError as error:
+            self._refuse(call, error)
+
+    async def _identify(self, call: Call, passage: Passage) -> None:
+        """Ask the local tailscaled who calls, and go on only for those who may."""
+        assert self._whois is not None  # noqa: S101 - else nobody asks
+        try:
+            caller = await self._whois.ask(passage.address)
+        except WhoisUnavailable as error:
+            raise CallerUnknown(str(error)) from error
+        if caller is not None:
+            passage.caller = caller.short_name or caller.node
+        if not is_allowed(caller, self._settings.allowed_callers):
+            raise CallerRefused("this machine is not one of those that may call this proxy")
+        self._lead(call, passage)
+
+    def _lead(self, call: Call, passage: Passage) -> None:
+        """Find the way of a call that may pass."""
+        route = passage.route = self._find(call.target.partition(b"?")[0])
         if route.side is Side.ITSELF:
             self._answer_itself(call, route)
-        elif route.side is Side.DASHBOARD or self._profiles.is_believed(route.profile):
-            self._carry(call, route)
+            return
+        upstream = self._upstream(route)
+        self._count_for(passage, route.side)
+        if upstream.side is Side.AGENT and not self._profiles.is_believed(route.profile):
+            self._answer_later(call, self._carry_when_confirmed(call, upstream, route.profile))
         else:
-            if not call.has_whole_body:
-                call.hold_back()
-            call.wait_for(self._carry_when_confirmed(call, route))
+            self._carry(call, upstream)
 
-    async def _carry_when_confirmed(self, call: Call, route: Route) -> None:
-        try:
-            await self._profiles.confirm(route.profile)
-            self._carry(call, route)
-        except ProxyError as error:
-            _refuse(call, error)
+    def _upstream(self, route: Route) -> Upstream:
+        if route.side is Side.AGENT:
+            upstream = self._upstreams.profiles.get(route.profile)
+        else:
+            upstream = self._upstreams.webui if route.side is Side.WEBUI else self._upstreams.dashboard
+        if upstream is None:
+            raise NotFound(f"{route.side.value} is switched off at this proxy")
+        return upstream
 
-    def _carry(self, call: Call, route: Route) -> None:
-        is_agent = route.side is Side.AGENT
-        if is_agent and call.is_chunked:
+    def _count_for(self, passage: Passage, side: Side) -> None:
+        passage.traffic.open_exchanges -= 1
+        passage.traffic = getattr(self.metrics, side.value)
+        passage.traffic.began()
+
+    async def _carry_when_confirmed(self, call: Call, upstream: Upstream, profile: str) -> None:
+        await self._profiles.confirm(profile)
+        self._carry(call, upstream)
+
+    def _carry(self, call: Call, upstream: Upstream) -> None:
+        if call.length is not None and call.length > upstream.body_limit:
+            raise BodyTooLarge(f"the body has {call.length} bytes; {upstream.words} takes {upstream.body_limit}")
+        if upstream.side is Side.WEBUI:
+            self._door.check_referer(call.headers)
+        if call.is_chunked and upstream.side is Side.AGENT:
             # An agent gets a length always: it answers a long chunked body with a wrong 400 (hermes-agent 0.19.0).
-            WholeBody(call, self._settings.max_body_bytes, self._held, lambda call: self._set_out(call, route)).start()
+            WholeBody(call, upstream.body_limit, self._held, partial(self._set_out, upstream=upstream)).start()
         else:
-            self._set_out(call, route)
+            self._set_out(call, upstream)
 
-    def _set_out(self, call: Call, route: Route) -> None:
-        is_agent = route.side is Side.AGENT
-        upstream = self._upstreams.profiles[route.profile] if is_agent else self._upstreams.dashboard
-        limit = self._settings.max_body_bytes if is_agent else self._settings.dashboard_max_body_bytes
-        length = call.length
-        if length is not None and length > limit:
-            raise BodyTooLarge(f"the body has {length} bytes; here {limit} are taken")
-        body = b""
-        if call.is_chunked and call.has_whole_body:
-            body = call.take()
-            call.put_back(body)
-            length = len(body)
-        framing = (
-            (b"content-length", b"%d" % length)
-            if length is not None
-            else (b"transfer-encoding", b"chunked")
-            if call.is_chunked
-            else None
+    def _set_out(self, call: Call, upstream: Upstream) -> None:
+        is_streaming = call.is_chunked and not call.has_whole_body
+        try:
+            Hop(call, self._ways[upstream], self._head(call, upstream), is_chunked=is_streaming).start()
+        except ProxyError as error:
+            self._refuse(call, error)
+
+    def _head(self, call: Call, upstream: Upstream) -> bytes:
+        """The head of a call as its upstream gets it."""
+        crossing = headers.to_upstream(call.headers, host=upstream.host, bearer=upstream.bearer, upgrade=call.upgrade)
+        if upstream.side is Side.WEBUI:
+            crossing = [header for header in crossing if header[0] != b"referer"]
+        if call.length is not None:
+            crossing.append((b"content-length", b"%d" % call.length))
+        elif call.is_chunked:
+            if call.has_whole_body:
+                crossing.append((b"content-length", b"%d" % call.waiting_body_bytes))
+            else:
+                crossing.append((b"transfer-encoding", b"chunked"))
+        passage: Passage = call.record
+        assert passage.route is not None  # noqa: S101 - found before anything is carried
+        _, mark, query = call.target.partition(b"?")
+        target = b"%b%b%b%b" % (upstream.prefix, passage.route.path, mark, query)
+        return write_head(b"%b %b HTTP/1.1" % (call.method, target), crossing)
+
+    # What comes back.
+
+    def _way(self, upstream: Upstream) -> Way:
+        by_side = {Side.AGENT: self._from_agent, Side.DASHBOARD: self._from_dashboard, Side.WEBUI: self._from_webui}
+        return Way(
+            upstream.pool,
+            by_side[upstream.side],
+            partial(self._answer_for, upstream),
+            upstream.body_limit,
+            partial(self._again, upstream) if upstream.key is not None else None,
+            self._held,
         )
-        request = Request(
-            call.method,
-            _target(upstream, route, call.target.partition(b"?")[2]),
-            headers.to_upstream(
-                call.headers, host=upstream.host, bearer=upstream.bearer, framing=framing, upgrade=call.upgrade
-            ),
-        )
-        Hop(
-            call,
-            Plan(
-                upstream.pool,
-                request,
-                headers.agent_answer if is_agent else headers.dashboard_answer,
-                lambda call, error: _refuse(call, _own(error, route)),
-                limit,
-                None,
-                self._held,
-            ),
-        ).start()
+
+    def _from_agent(self, _: Call, told: Headers) -> list[Header]:
+        return headers.from_agent(told)
+
+    def _from_dashboard(self, call: Call, told: Headers) -> list[Header]:
+        return self._with_cookie(call, headers.to_client(told))
+
+    def _from_webui(self, call: Call, told: Headers) -> list[Header]:
+        assert self._upstreams.webui is not None  # noqa: S101 - it has answered
+        return self._with_cookie(call, headers.from_webui(told, mount=b"/webui", host=self._upstreams.webui.host))
+
+    def _with_cookie(self, call: Call, crossing: list[Header]) -> list[Header]:
+        """Give a browser that showed Basic what its WebSocket handshakes may show instead (Safari)."""
+        is_page = any(name == b"content-type" and value.lower().startswith(b"text/html") for name, value in crossing)
+        if is_page and call.upgrade is None:
+            crossing.append((b"set-cookie", self._door.cookie_for(call.headers, now=time.time())))
+        return crossing
+
+    def _again(self, upstream: Upstream, call: Call, status: int) -> bytes | None:
+        """After an agent's 401 its key file is read once more: the head with the new key, if there is one."""
+        if status != 401 or upstream.key is None or not upstream.key.refresh():
+            return None
+        return self._head(call, upstream)
+
+    def _answer_for(self, upstream: Upstream, call: Call, error: RelayError) -> None:
+        """Our own answer for an upstream that gave none."""
+        if isinstance(error, ConnectFailed):
+            words = f"{upstream.words} on this machine takes no connection ({error}); is it running?"
+            self._refuse(call, upstream.unreachable(words))
+        else:
+            words = f"{upstream.words} on this machine took the request and gave no answer ({error}); it may have run"
+            self._refuse(call, AgentOutcomeUnknown(words))
+
+    # What the proxy answers itself.
 
     def _answer_itself(self, call: Call, route: Route) -> None:
         if route.path == b"/-/ready":
-            _answer_json(call, b'{"status":"ready"}')
+            _answer(call, _JSON, b'{"status":"ready"}')
         elif route.path == b"/-/profiles":
-            call.wait_for(self._report(call))
+            self._answer_later(call, self._report(call))
+        elif route.path == b"/-/metrics":
+            kind, body = self.metrics.render()
+            _answer(call, (b"content-type", kind), body)
         else:
-            raise NotFound("the proxy itself answers at /-/ready and /-/profiles")
+            raise NotFound("the proxy itself answers at /-/ready, /-/profiles and /-/metrics")
 
     async def _report(self, call: Call) -> None:
-        _answer_json(call, await self._profiles.report())
+        _answer(call, _JSON, await self._profiles.report())
+
+    def _refuse(self, call: Call, error: ProxyError) -> None:
+        call.outcome = error.code
+        self.metrics.refusals[error.code] += 1
+        own = (_JSON, (b"x-switchboard-started", error.started.encode()), *error.headers)
+        call.answer(error.status, own, error.body())
+
+    def _tell_of_stranger(self, passage: Passage) -> None:
+        """Strangers get a line a minute and address, whatever they send."""
+        told = self._strangers.wrong(passage.address, time.monotonic())
+        passage.is_told, passage.untold = told.is_told, passage.untold + told.untold
 
 
-def _answer_json(call: Call, body: bytes) -> None:
+def _answer(call: Call, kind: Header, body: bytes) -> None:
     call.outcome = "done"
-    call.answer(200, ((b"content-type", b"application/json"),), body)
-
-
-def _target(upstream: Upstream, route: Route, query: bytes) -> bytes:
-    target = upstream.prefix + route.path
-    return target + b"?" + query if query else target
-
-
-def _own(error: RelayError, route: Route) -> ProxyError:
-    """Our own answer to an upstream that gave none."""
-    is_dashboard = route.side is Side.DASHBOARD
-    asked = "the dashboard" if is_dashboard else f"the API server of profile {route.profile}"
-    if not isinstance(error, ConnectFailed):
-        return AgentOutcomeUnknown(
-            f"{asked} on this machine took the request and gave no answer ({error}); it may have run"
-        )
-    unreachable = DashboardUnreachable if is_dashboard else AgentUnreachable
-    return unreachable(f"{asked} on this machine takes no connection ({error}); is it running?")
-
-
-def _refuse(call: Call, error: ProxyError) -> None:
-    call.outcome = error.code
-    head: Headers = (
-        (b"content-type", b"application/json"),
-        (b"x-switchboard-started", error.started.encode()),
-        *error.headers,
-    )
-    call.answer(error.status, head, error.body())
+    call.answer(200, (kind,), body)

@@ -8,11 +8,10 @@ import sys
 
 from switchboard_relay import Pool, RelayError, Request
 from switchboard_service import logs
-from switchboard_service.listen import ListenError, UntrustedAddress, check_address, open_listener
+from switchboard_service.listen import ListenError, UntrustedAddress, check_address
 from switchboard_service.secret_file import SecretError
 from switchboard_service.settings import SettingsError, load
 
-from .app import Proxy
 from .serve import serve
 from .settings import ProxySettings
 
@@ -43,10 +42,8 @@ def main() -> None:
 
 def _serve(settings: ProxySettings) -> None:
     check_address(settings.listen_address, settings.allow_untrusted_bind, "SWITCHBOARD_PROXY_LISTEN_ADDRESS")
-    proxy = Proxy(settings)
     logs.configure()
-    listener = open_listener(settings.listen_address, settings.port)
-    serve(proxy, listener, drain_seconds=settings.drain_seconds)
+    serve(settings)
 
 
 async def _ready(settings: ProxySettings) -> int:

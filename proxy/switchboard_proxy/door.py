@@ -4,68 +4,117 @@ Host and Origin are checked here because the proxy takes both of the agent's own
 and rewrites Host. hermes-agent 0.19.0 runs a cross-site `text/plain` POST once a Bearer is there.
 """
 
-import base64
-import binascii
-import hashlib
-import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from switchboard_relay import Headers
 
+from .cookie import SocketCookie
+from .credentials import Credentials, Verdict
 from .errors import HostRefused, OriginRefused, Unauthorized
+
+_HTTPS = b"https://"
+
+
+class WrongCredential(Exception):
+    """A credential came, and it is wrong. What becomes of it depends on how many came before."""
 
 
 class Door:
-    """Lets a request pass, or says why not."""
+    """Lets a request pass, or says why not.
 
-    def __init__(self, user: str, password: str, *, names: Iterable[str], port: int) -> None:
-        self._expected = _digest(f"{user}:{password}".encode())
-        self._hosts = frozenset(_host(name, port) for name in names)
-        self._origins = frozenset(b"http://" + host for host in self._hosts)
+    Args:
+        user: the name in the Basic pairs.
+        passwords: those that count now.
+        names: what the proxy may be called by: host names and addresses.
+        port: where it listens.
+        is_behind_serve: the names are on https, at the port that a URL leaves out; the address is for this machine.
+        public_origins: more origins whose pages may ask.
+    """
+
+    def __init__(
+        self,
+        user: str,
+        passwords: Sequence[str],
+        *,
+        address: str,
+        port: int,
+        names: Iterable[str] = (),
+        is_behind_serve: bool = False,
+        public_origins: Iterable[str] = (),
+    ) -> None:
+        self._user, self._port = user, port
+        own = [_host(name, port) for name in (address, *(() if is_behind_serve else names))]
         if port == 80:  # the port that a URL leaves out
-            self._hosts |= frozenset(host.removesuffix(b":80") for host in self._hosts)
-            self._origins |= frozenset(origin.removesuffix(b":80") for origin in self._origins)
+            own += [host.removesuffix(b":80") for host in own]
+        served = [name.lower().encode("ascii") for name in names] if is_behind_serve else []
+        self._hosts = frozenset((*own, *served, *(host + b":443" for host in served)))
+        self._origins = frozenset(
+            (
+                *(b"http://" + host for host in own),
+                *(_HTTPS + host for host in served),
+                *(origin.encode("ascii") for origin in public_origins),
+            )
+        )
+        self.renew(passwords)
 
-    def admit(self, headers: Headers) -> None:
-        """Check one request's headers, names in lower case.
+    def renew(self, passwords: Sequence[str]) -> None:
+        """Let these passwords count from now on."""
+        self._credentials = Credentials(self._user, passwords)
+        self._cookie = SocketCookie(self._user, passwords, port=self._port)
+
+    def admit(self, headers: Headers, *, now: float, is_handshake: bool = False) -> None:
+        """Check one request's headers, names in lower case; `now` in Unix seconds.
+
+        A WebSocket's handshake may show our cookie in place of the credential, from a page of our own.
 
         Raises:
-            Unauthorized: the credential comes first: a stranger learns nothing else.
+            Unauthorized: no credential. It comes first: a stranger learns nothing else.
+            WrongCredential: one that is wrong.
             HostRefused: Host is missing, there twice, or not ours.
             OriginRefused: Origin is there and not ours.
         """
         credential = host = origin = None
-        hosts = 0
         for name, value in headers:
             if name == b"authorization":
                 # Two credentials could be read differently behind us: together they are wrong.
                 credential = value if credential is None else b""
             elif name == b"host":
-                host, hosts = value, hosts + 1
+                host = value if host is None else b""
             elif name == b"origin":
                 origin = value if origin is None else b"two"
-        if not self._is_right(credential):
-            raise Unauthorized("this proxy asks for HTTP Basic: the user and password of this peer")
-        if host is None or hosts > 1 or host.lower() not in self._hosts:
+        verdict = self._credentials.judge(credential)
+        if verdict is Verdict.WRONG:
+            raise WrongCredential
+        is_own_page = origin is not None and origin.lower() in self._origins
+        if verdict is Verdict.MISSING and not (
+            is_handshake and is_own_page and self._cookie.is_cookie_good(_cookies(headers), now)
+        ):
+            raise Unauthorized
+        if host is None or host.lower() not in self._hosts:
             raise HostRefused(
                 "the Host header is none of this proxy's names; SWITCHBOARD_PROXY_NAMES adds names it may be called by"
             )
-        if origin is not None and origin.lower() not in self._origins:
+        if origin is not None and not is_own_page:
             raise OriginRefused("a page of another origin may not ask this proxy")
 
-    def _is_right(self, credential: bytes | None) -> bool:
-        """Compare in constant time, whatever is wrong: scheme, encoding, user or password."""
-        scheme, _, token = (credential or b"").partition(b" ")
-        try:
-            pair = base64.b64decode(token, validate=True)
-        except (binascii.Error, ValueError):
-            pair = b""
-        is_pair_right = hmac.compare_digest(_digest(pair), self._expected)
-        return is_pair_right and scheme.lower() == b"basic"
+    def check_referer(self, headers: Headers) -> None:
+        """Hold Referer to what Origin is held to, for an upstream that would look at both.
+
+        Raises:
+            OriginRefused: a page of another origin is where the request comes from.
+        """
+        for name, value in headers:
+            if name == b"referer" and b"/".join(value.split(b"/")[:3]).lower() not in self._origins:
+                raise OriginRefused("a page of another origin may not ask this proxy")
+
+    def cookie_for(self, headers: Headers, *, now: float) -> bytes:
+        """The value of Set-Cookie for a browser that asked with these headers; `now` in Unix seconds."""
+        host = next((value.lower() for name, value in headers if name == b"host"), b"")
+        return self._cookie.cookie(now, is_https=_HTTPS + host.removesuffix(b":443") in self._origins)
 
 
-def _digest(pair: bytes) -> bytes:
-    return hashlib.sha256(pair).digest()
+def _cookies(headers: Headers) -> list[bytes]:
+    return [value for name, value in headers if name == b"cookie"]
 
 
 def _host(name: str, port: int) -> bytes:

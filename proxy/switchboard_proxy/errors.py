@@ -2,16 +2,19 @@
 
     ProxyError                    `status`, `code`, `started`; words safe to show
     ├── Unauthorized         401  no or wrong Basic credential
+    ├── LockedOut            429  wrong once too often, of one address
+    ├── CallerRefused        403  tailscaled knows the caller, and it is not one of those allowed
+    ├── CallerUnknown        503  tailscaled does not say who calls
     ├── HostRefused          421  not one of this proxy's names
     ├── OriginRefused        403  a page of another origin asks
     ├── PathRefused          400  a path that two readers could read differently
     ├── Refused              …    what the front refuses: its own status and code
-    ├── NotFound             404  below /-/, but nothing of ours
+    ├── NotFound             404  below /-/, but nothing of ours; or switched off here
     ├── ProfileUnknown       404  no profile of this machine
     ├── ProfileNotServed     503  the agent would run it as another profile
     ├── BodyTooLarge         413
     ├── AgentUnreachable     502  nothing was sent to the agent
-    ├── DashboardUnreachable 502  nothing was sent to the dashboard
+    ├── DashboardUnreachable 502  nothing was sent to the dashboard; WebuiUnreachable likewise
     └── AgentOutcomeUnknown  502  it was sent, and no answer came
 
 `started` says whether the agent may have begun to work: `no` or `unknown`.
@@ -41,6 +44,29 @@ class Unauthorized(ProxyError):
 
     status, code, kind = 401, "invalid_credentials", "authentication_error"
     headers = ((b"www-authenticate", b'Basic realm="hermes-switchboard", charset="UTF-8"'),)
+
+
+class LockedOut(ProxyError):
+    """Too many wrong credentials came from this address; a right one passes all the same."""
+
+    status, code, kind = 429, "locked_out", "authentication_error"
+
+    def __init__(self, retry_after_seconds: int) -> None:
+        super().__init__(f"too many wrong credentials came from this address: wait {retry_after_seconds} s")
+        self.headers = ((b"retry-after", b"%d" % retry_after_seconds),)
+
+
+class CallerRefused(ProxyError):
+    """The machine that calls is not one of SWITCHBOARD_PROXY_ALLOWED_CALLERS."""
+
+    status, code, kind = 403, "caller_refused", "permission_error"
+
+
+class CallerUnknown(ProxyError):
+    """The local tailscaled could not be asked who calls: nobody passes unseen."""
+
+    status, code = 503, "caller_unknown"
+    headers = ((b"retry-after", b"1"),)
 
 
 class HostRefused(ProxyError):
@@ -111,6 +137,12 @@ class DashboardUnreachable(ProxyError):
     """The dashboard does not accept connections."""
 
     status, code = 502, "dashboard_unreachable"
+
+
+class WebuiUnreachable(ProxyError):
+    """The hermes-webui does not accept connections."""
+
+    status, code = 502, "webui_unreachable"
 
 
 class AgentOutcomeUnknown(ProxyError):

@@ -3,6 +3,7 @@
     /p/<profile>/v1/*   that profile's API server, with its Bearer
     /v1/*               the default profile's
     /agent/*            the default profile's API server, prefix stripped: the routes that the dashboard's paths shadow
+    /webui/*            a hermes-webui, prefix stripped
     /-/*                the proxy itself
     everything else     the dashboard, without a Bearer
 
@@ -26,6 +27,7 @@ class Side(Enum):
 
     AGENT = "agent"
     DASHBOARD = "dashboard"
+    WEBUI = "webui"
     ITSELF = "itself"
 
 
@@ -69,6 +71,8 @@ def _find(path: bytes, raw_path: bytes, profiles: Collection[str]) -> Route:
         if path.startswith(b"/agent/p/"):
             raise ProfileUnknown("below /agent/ is the default profile alone; others are at /p/<profile>/v1/")
         return Route(Side.AGENT, raw_path[raw_path.index(b"/", 1) :])
+    if path.startswith(b"/webui/"):
+        return Route(Side.WEBUI, raw_path[raw_path.index(b"/", 1) :])
     if path.startswith(b"/-/"):
         return Route(Side.ITSELF, path)
     return Route(Side.DASHBOARD, raw_path)

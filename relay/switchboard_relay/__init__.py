@@ -18,13 +18,14 @@ from .errors import (
     RelayError,
 )
 from .front import Limits, Server
-from .hop import Hop, Plan
+from .hop import Hop, Way
 from .pool import Exchange, Pool
 from .relay import Carried, Client, carry, leaving_with_client
 from .requests import RequestRefused
 from .transport import Transport
 from .whole_body import WholeBody
 from .wire import Headers, Request
+from .wire import head as write_head
 
 __all__ = [
     "Answer",
@@ -44,14 +45,15 @@ __all__ = [
     "Headers",
     "Hop",
     "Limits",
-    "Plan",
     "Pool",
     "RelayError",
     "Request",
     "RequestRefused",
     "Server",
     "Transport",
+    "Way",
     "WholeBody",
     "carry",
     "leaving_with_client",
+    "write_head",
 ]

@@ -3,16 +3,21 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .requests import RequestRefused
-from .wire import LAST_CHUNK, Header, Headers
+from .wire import LAST_CHUNK, Header, Headers, chunk, head
 
 if TYPE_CHECKING:
     from .front import Front
 
-STATUS_LINES = {status.value: b"HTTP/1.1 %d %b" % (status, status.phrase.encode()) for status in HTTPStatus}
+_STATUS_LINES = {status.value: b"HTTP/1.1 %d %b" % (status, status.phrase.encode()) for status in HTTPStatus}
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+def status_line(status: int) -> bytes:
+    """The first line of an answer; of a status that nobody knows without words."""
+    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status
 
 
 class Listener(Protocol):
@@ -31,7 +36,7 @@ class Listener(Protocol):
 class Call:
     """One request and its answer.
 
-    `status` 0 means that no answer began. `outcome` is for the log: the listener sets it before the answer ends.
+    `status` 0 means that no answer began. `outcome` says in a word how it ended, `record` is the handler's own.
     """
 
     __slots__ = (
@@ -45,9 +50,9 @@ class Call:
         "length",
         "listener",
         "method",
-        "notes",
         "outcome",
         "received_bytes",
+        "record",
         "status",
         "target",
         "upgrade",
@@ -62,7 +67,7 @@ class Call:
         self.upgrade = front.reader.upgrade
         self.listener: Listener | None = None
         self.outcome = "failed"
-        self.notes: dict[str, object] = {}
+        self.record: Any = None
         self.status = self.received_bytes = self.body_bytes = 0
         self.is_over = False
         self._head = b""
@@ -95,6 +100,11 @@ class Call:
         """The body bytes that arrived since the last call."""
         return self._front.reader.take()
 
+    @property
+    def waiting_body_bytes(self) -> int:
+        """How much of the body has arrived and was not taken."""
+        return sum(map(len, self._front.reader.pieces))
+
     def put_back(self, body: bytes) -> None:
         """Let the whole body be taken again."""
         self._front.reader.pieces = [body]
@@ -120,30 +130,25 @@ class Call:
         Without Content-Length among the headers the body goes out in chunks.
         """
         self.status = status
-        lines = [STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown" % status]
+        crossing = [*headers]
         has_length = False
-        for name, value in headers:
+        for name, _ in crossing:
             if name == b"content-length":
                 has_length = True
-            lines.append(b"%b: %b" % (name, value))
         self._is_chunking = not (has_length or self.method == b"HEAD" or status in (204, 304))
         if self._is_chunking:
-            lines.append(b"transfer-encoding: chunked")
+            crossing.append((b"transfer-encoding", b"chunked"))
         if not self._front.is_staying:
             self._front.end_after_answer()
-            lines.append(b"connection: close")
-        head = b"\r\n".join(lines)
-        breaks = len(lines) - 1
-        if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head:
-            raise ValueError("an answer's head must not hold CR, LF or NUL")
-        self._head = head + b"\r\n\r\n"
+            crossing.append((b"connection", b"close"))
+        self._head = head(status_line(status), crossing)
 
     def pass_on(self, piece: bytes, *, is_last: bool) -> None:
         """Send what came of the answer; the last piece ends it, and the call."""
         self.body_bytes += len(piece)
         if self._is_chunking:
             if piece:
-                piece = b"%x\r\n%b\r\n" % (len(piece), piece)
+                piece = chunk(piece)
             if is_last:
                 piece += LAST_CHUNK
         if self._head:

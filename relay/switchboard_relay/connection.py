@@ -4,6 +4,7 @@ import asyncio
 import select
 import socket
 from collections.abc import AsyncIterator
+from time import monotonic
 from typing import Protocol, Self, cast
 
 from .errors import AnswerBroken, AnswerInvalid, AnswerMissing, RelayError
@@ -144,7 +145,7 @@ class Connection(asyncio.Protocol):
     def rest(self) -> None:
         """The exchange is over and the connection waits for the next one."""
         self._is_busy = False
-        self.idle_since = self._loop.time()
+        self.idle_since = monotonic()
         self.taken()
 
     def close(self) -> None:

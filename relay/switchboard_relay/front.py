@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from math import inf
 from typing import cast
 
-from .call import CONTINUE, STATUS_LINES, Call, Handler
+from .call import CONTINUE, Call, Handler, status_line
 from .requests import RequestReader, RequestRefused
 from .tunnel import Tunnel
-from .wire import Header
+from .wire import Header, head
 
 HIGH_WATER_BYTES = 64 * 1024
 """So much of an answer waits for a slow client before its upstream is held back."""
@@ -203,8 +203,7 @@ class Front(asyncio.Protocol):
             self._is_held = False
             self._server.unheld(self)
             self._transport.resume_reading()
-        lines = [STATUS_LINES[101], *(b"%b: %b" % header for header in headers)]
-        self._transport.write(b"\r\n".join(lines) + b"\r\n\r\n")
+        self._transport.write(head(status_line(101), headers))
 
         def passed(size: int) -> None:
             call.body_bytes += size
@@ -264,9 +263,10 @@ class Front(asyncio.Protocol):
             self.deadline = inf
         else:
             self.deadline = self._loop.time() + self._server.limits.body_seconds
+        if self._server.is_draining:
+            self._answer_refusal(call, RequestRefused(503, "draining", "this service stops: ask again in a moment"))
+            return
         try:
-            if self._server.is_draining:
-                raise RequestRefused(503, "draining", "this service is about to stop: ask again in a moment")
             self._server.handler.called(call)
         except RequestRefused as refused:
             self._answer_refusal(call, refused)

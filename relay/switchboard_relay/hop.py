@@ -16,30 +16,28 @@ from .connection import Connection
 from .errors import AnswerInvalid, AnswerMissing, RelayError
 from .pool import Pool
 from .requests import RequestRefused
-from .wire import LAST_CHUNK, Header, Headers, Request, chunk
+from .wire import LAST_CHUNK, SAFE_METHODS, Header, Headers, chunk
 
 _WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
-class Plan(NamedTuple):
-    """How one call is carried.
+class Way(NamedTuple):
+    """How calls to one upstream are carried.
 
     Attributes:
-        pool: where it goes.
-        request: its head as it goes upstream; its body is the call's.
-        answer_headers: which headers of the answer the client gets, of status and headers.
-        failed: answers the call when no answer came.
-        body_limit: bytes that the body may have.
-        again: given the status of an answer, the request to send instead, or None: for a credential that was renewed.
-        held: where the bytes of a body are counted that is kept for `again`.
+        pool: the connections to it.
+        answer_headers: which headers of an answer the client gets.
+        failed: answers a call that got no answer.
+        body_limit: bytes that a request's body may have.
+        again: given the status of an answer, the head to send instead, or None: for a credential that was renewed.
+        held: where the bytes of bodies are counted that are kept for `again`.
     """
 
     pool: Pool
-    request: Request
-    answer_headers: Callable[[int, Headers], Iterable[Header]]
+    answer_headers: Callable[[Call, Headers], Iterable[Header]]
     failed: Callable[[Call, RelayError], None]
     body_limit: int
-    again: Callable[[int], Request | None] | None = None
+    again: Callable[[Call, int], bytes | None] | None = None
     held: Budget | None = None
 
 
@@ -51,23 +49,24 @@ class Hop:
         "_call",
         "_connecting",
         "_connection",
+        "_head",
         "_is_begun",
         "_is_chunked",
         "_is_fresh",
         "_is_sent",
         "_kept",
         "_kept_bytes",
-        "_plan",
-        "_request",
         "_size",
+        "_way",
     )
 
-    def __init__(self, call: Call, plan: Plan) -> None:
+    def __init__(self, call: Call, way: Way, head: bytes, *, is_chunked: bool = False) -> None:
+        """Lay out one hop: `head` is the request's as it goes upstream, its body the call's, in chunks or as it is."""
         self._call = call
-        self._plan = plan
-        self._request = plan.request
-        self._again = plan.again
-        self._is_chunked = any(name == b"transfer-encoding" for name, _ in plan.request.headers)
+        self._way = way
+        self._head = head
+        self._is_chunked = is_chunked
+        self._again = way.again
         self._connection: Connection | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._is_begun = self._is_sent = self._is_fresh = False
@@ -79,7 +78,6 @@ class Hop:
 
         Raises:
             RequestRefused: the body is longer than it may be.
-            ValueError: the request cannot be written as HTTP.
         """
         self._call.listener = self
         if self._call.has_body:
@@ -90,8 +88,7 @@ class Hop:
         """Send the request on a connection that waits, or on a new one."""
         call = self._call
         if call.upgrade is None and not self._is_fresh:
-            is_safe = self._request.is_safe and not call.has_body
-            connection = self._plan.pool.take(is_safe=is_safe)
+            connection = self._way.pool.take(is_safe=self._is_safe)
             if connection is not None:
                 self._send(connection)
                 return
@@ -102,18 +99,18 @@ class Hop:
 
     async def _connect(self) -> None:
         try:
-            connection = await self._plan.pool.connect()
+            connection = await self._way.pool.connect()
         except RelayError as error:
             self._connecting = None
             self._fail(error)
             return
         self._connecting = None
-        try:
-            self._send(connection)
-        except ValueError as error:
-            connection.close()
-            self._connection = None
-            self._fail(AnswerInvalid(str(error)))
+        self._send(connection)
+
+    @property
+    def _is_safe(self) -> bool:
+        """Whether sending it twice does no more than sending it once (RFC 9110, 9.2.1)."""
+        return self._call.method in SAFE_METHODS and not self._call.has_body
 
     def _send(self, connection: Connection) -> None:
         call = self._call
@@ -127,7 +124,7 @@ class Hop:
             body += LAST_CHUNK
         if self._again is None:
             self._forget()
-        connection.say(self._request.head() + body, method=self._request.method, may_switch=call.upgrade is not None)
+        connection.say(self._head + body, method=call.method, may_switch=call.upgrade is not None)
         if not self._is_sent:
             call.read_on()
 
@@ -157,8 +154,8 @@ class Hop:
     def _collect(self) -> bytes:
         piece = self._call.take()
         self._size += len(piece)
-        if self._size > self._plan.body_limit:
-            raise RequestRefused(413, "body_too_large", f"the body has more than {self._plan.body_limit} bytes")
+        if self._size > self._way.body_limit:
+            raise RequestRefused(413, "body_too_large", f"the body has more than {self._way.body_limit} bytes")
         if self._again is not None and not self._hold(len(piece)):
             self._again = None
             if self._connection is not None:
@@ -168,15 +165,15 @@ class Hop:
         return piece
 
     def _hold(self, size: int) -> bool:
-        if self._plan.held is None or not self._plan.held.take(size):
+        if self._way.held is None or not self._way.held.take(size):
             return False
         self._kept_bytes += size
         return True
 
     def _forget(self) -> None:
         self._kept = []
-        if self._kept_bytes and self._plan.held is not None:
-            self._plan.held.give(self._kept_bytes)
+        if self._kept_bytes and self._way.held is not None:
+            self._way.held.give(self._kept_bytes)
             self._kept_bytes = 0
 
     def left(self) -> None:
@@ -231,18 +228,18 @@ class Hop:
         """Give the client the head; False when the request is sent again instead."""
         reader = connection.reader
         if self._again is not None:
-            request = self._again(reader.status)
+            head = self._again(self._call, reader.status) if self._is_sent else None
             self._again = None
-            if request is not None and self._is_sent:
+            if head is not None:
                 self._drop(connection)
-                self._request = request
+                self._head = head
                 self._is_fresh = True
                 self._ask()
                 return False
         self._forget()
         self._is_begun = True
         self._call.outcome = "done"
-        self._call.begin(reader.status, self._plan.answer_headers(reader.status, reader.headers))
+        self._call.begin(reader.status, self._way.answer_headers(self._call, reader.headers))
         return True
 
     def _release(self, connection: Connection) -> None:
@@ -251,7 +248,7 @@ class Hop:
         connection.listener = None
         # Behind half a body the next request would be read as the other half.
         if self._is_sent and connection.reader.is_reusable:
-            self._plan.pool.give_back(connection)
+            self._way.pool.give_back(connection)
         else:
             connection.close()
 
@@ -262,12 +259,7 @@ class Hop:
 
     def _broken(self, connection: Connection, error: RelayError) -> None:
         self._drop(connection)
-        if (
-            isinstance(error, AnswerMissing)
-            and not self._is_fresh
-            and self._request.is_safe
-            and not self._call.has_body
-        ):
+        if isinstance(error, AnswerMissing) and self._is_safe and not self._is_fresh:
             self._is_fresh = True  # it had died while it waited; a safe request may be sent once more
             self._ask()
             return
@@ -283,7 +275,7 @@ class Hop:
             call.break_off()
         else:
             call.listener = None
-            self._plan.failed(call, error)
+            self._way.failed(call, error)
 
     def _switch(self, connection: Connection) -> None:
         reader, call = connection.reader, self._call
@@ -295,7 +287,7 @@ class Hop:
         self._connection = None
         upstream, from_upstream = connection.hand_over(), reader.take()
         headers = [
-            *self._plan.answer_headers(101, reader.headers),
+            *self._way.answer_headers(call, reader.headers),
             (b"connection", b"Upgrade"),
             (b"upgrade", b"websocket"),
         ]

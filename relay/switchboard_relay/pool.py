@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from time import monotonic
 from types import TracebackType
 
 from .connection import Answer, Connection
@@ -40,7 +41,7 @@ class Pool:
     def take(self, *, is_safe: bool) -> Connection | None:
         """An idle connection that may carry such a request, if there is one."""
         allowed_seconds = IDLE_SECONDS if is_safe else UNSAFE_IDLE_SECONDS
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         while self._idle:
             if now - self._idle[-1].idle_since >= allowed_seconds:
                 return None

@@ -6,11 +6,14 @@ spelling alone. What two readers could read differently is refused, never mended
 """
 
 import re
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import httptools
 
-from .wire import Header
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .wire import Header
 
 HEAD_LIMIT_BYTES = 32 * 1024
 LINE_LIMIT_BYTES = 8190

@@ -1,6 +1,6 @@
 """HTTP/1.1 as bytes: requests written, answers read. Pure: knows no socket and no clock."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 
 import httptools
@@ -13,6 +13,7 @@ Headers = Sequence[Header]
 HEAD_LIMIT_BYTES = 64 * 1024
 """Longest head, trailer section or chunk extension that an upstream may send."""
 
+SAFE_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 _BODILESS_STATUS = frozenset((204, 304))
 
 
@@ -32,7 +33,7 @@ class Request:
     @property
     def is_safe(self) -> bool:
         """Whether sending it twice does no more than sending it once (RFC 9110, 9.2.1)."""
-        return self.method in (b"GET", b"HEAD", b"OPTIONS") and isinstance(self.body, bytes)
+        return self.method in SAFE_METHODS and isinstance(self.body, bytes)
 
     @property
     def is_chunked(self) -> bool:
@@ -47,13 +48,22 @@ class Request:
         Raises:
             ValueError: a method, target, name or value would end its line early.
         """
-        lines = [b"%b %b HTTP/1.1" % (self.method, self.target)]
-        lines += [b"%b: %b" % header for header in self.headers]
-        head = b"\r\n".join(lines)
-        breaks = len(lines) - 1
-        if head.count(b"\r") != breaks or head.count(b"\n") != breaks or b"\0" in head:
-            raise ValueError("a request head must not hold CR, LF or NUL")
-        return head + b"\r\n\r\n"
+        return head(b"%b %b HTTP/1.1" % (self.method, self.target), self.headers)
+
+
+def head(first_line: bytes, headers: Iterable[Header]) -> bytes:
+    """The head of a message.
+
+    Raises:
+        ValueError: the first line, a name or a value would end its line early.
+    """
+    lines = [first_line]
+    lines += [b"%b: %b" % header for header in headers]
+    written = b"\r\n".join(lines)
+    breaks = len(lines) - 1
+    if written.count(b"\r") != breaks or written.count(b"\n") != breaks or b"\0" in written:
+        raise ValueError("a head must not hold CR, LF or NUL")
+    return written + b"\r\n\r\n"
 
 
 def chunk(piece: bytes) -> bytes:
@@ -209,11 +219,17 @@ class AnswerReader:
         version = self._parser.get_http_version()
         if version not in ("1.1", "1.0"):
             return f"HTTP/{version} is not spoken here"
-        encodings = [value for name, value in self.headers if name.lower() == b"transfer-encoding"]
-        if encodings and (version == "1.0" or len(encodings) > 1 or encodings[0].lower() != b"chunked"):
-            return "a Transfer-Encoding other than one `chunked`"
-        has_length = any(name.lower() == b"content-length" for name, _ in self.headers)
-        self._is_until_close = not (has_length or encodings or self._is_answer_to_head or status in _BODILESS_STATUS)
+        encoding, has_length = None, False
+        for name, value in self.headers:
+            name = name.lower()
+            if name == b"content-length":
+                has_length = True
+            elif name == b"transfer-encoding":
+                if encoding is not None or value.lower() != b"chunked" or version == "1.0":
+                    return "a Transfer-Encoding other than one `chunked`"
+                encoding = value
+        is_bodiless = self._is_answer_to_head or status in _BODILESS_STATUS
+        self._is_until_close = not (has_length or encoding or is_bodiless)
         return None
 
     def on_body(self, body: bytes) -> None:

@@ -4,13 +4,21 @@ What is set on the listening socket holds for every connection that it accepts (
 word is noticed within 30 s.
 """
 
+import asyncio
 import errno
 import socket
 from ipaddress import IPv4Address, IPv6Address, ip_network
+from itertools import count
+
+import structlog
 
 TAILNET = (ip_network("100.64.0.0/10"), ip_network("fd7a:115c:a1e0::/48"))
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 BACKLOG = 2048
+RETRY_SECONDS = 0.5
+TOLD_EVERY_SECONDS = 60.0
+
+_log = structlog.get_logger("switchboard_service")
 
 _OPTIONS = (
     ("SO_REUSEADDR", socket.SOL_SOCKET, 1),
@@ -29,6 +37,10 @@ class UntrustedAddress(Exception):
 
 class ListenError(Exception):
     """The socket could not be opened. The text says why and what to do."""
+
+
+class AddressMissing(ListenError):
+    """The address is not on this machine, or not yet: a tailnet comes up after what it carries."""
 
 
 def check_address(address: IPv4Address | IPv6Address, allow_untrusted: bool, variable: str) -> None:
@@ -66,9 +78,28 @@ def open_listener(address: IPv4Address | IPv6Address, port: int) -> socket.socke
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise ListenError(_reason(error, address, port)) from error
+        kind = AddressMissing if error.errno == errno.EADDRNOTAVAIL else ListenError
+        raise kind(_reason(error, address, port)) from error
     listener.setblocking(False)
     return listener
+
+
+async def open_when_there(address: IPv4Address | IPv6Address, port: int) -> socket.socket:
+    """`open_listener`, as soon as the address is on this machine; until then a line in the log says so each minute.
+
+    Once open, the socket outlives its address: Linux delivers to it again when the address came back.
+
+    Raises:
+        ListenError: the port is taken or not allowed.
+    """
+    for attempt in count():
+        try:
+            return open_listener(address, port)
+        except AddressMissing as error:
+            if attempt % (TOLD_EVERY_SECONDS // RETRY_SECONDS) == 0:
+                _log.warning("waits_for_address", address=str(address), port=port, problem=str(error))
+        await asyncio.sleep(RETRY_SECONDS)
+    raise AssertionError("counting has no end")
 
 
 def _reason(error: OSError, address: IPv4Address | IPv6Address, port: int) -> str:

@@ -1,6 +1,10 @@
 """One JSON object a line on standard output: what a service logs itself, and what its libraries warn of."""
 
+import asyncio
 import logging
+import os
+import select
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import orjson
@@ -63,3 +67,49 @@ class _Forward(logging.Handler):
             )
         except Exception:  # noqa: BLE001  # logging must never end a request; handleError tells standard error
             self.handleError(record)
+
+
+class RequestLog:
+    """One JSON line a request on standard output, of the shape that structlog's lines have, at a tenth of their cost.
+
+    The lines of one turn of the event loop leave in one write. A standard output that takes nothing (a full disk, a
+    closed pipe, a reader that stands still) never holds up a request: lines are dropped, and the next that can be
+    written says how many.
+    """
+
+    def __init__(self, descriptor: int = 1) -> None:
+        self._descriptor = descriptor
+        self._lines: list[bytes] = []
+        self._rest = b""
+        self._dropped = 0
+
+    def line(self, fields: dict[str, object]) -> None:
+        """Write one line, soon. Called from the event loop."""
+        if self._dropped:
+            fields["dropped_before"], self._dropped = self._dropped, 0
+        fields["event"], fields["level"], fields["timestamp"] = "request", "info", datetime.now(UTC)
+        if not self._lines:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._lines.append(orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z))
+
+    def flush(self) -> None:
+        """Write what is waiting."""
+        data = self._rest + b"".join(self._lines)
+        count, self._lines, self._rest = len(self._lines), [], b""
+        if not data:
+            return
+        try:
+            if not self._takes():
+                raise BlockingIOError
+            written = os.write(self._descriptor, data)
+        except OSError:
+            self._dropped += count
+            return
+        if written < len(data):  # a line is never cut: what is left of it goes first next time
+            end = data.find(b"\n", written) + 1
+            self._rest = data[written:end]
+            self._dropped += data.count(b"\n", end)
+
+    def _takes(self) -> bool:
+        """Whether a write returns at once."""
+        return bool(select.select((), (self._descriptor,), (), 0)[1])

@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from doubles.proxy_log import Log
 from doubles.raw_client import RawClient, Reply, basic
 from doubles.serving import listening
 from switchboard_proxy.app import Proxy
@@ -26,8 +27,11 @@ def write_secret(path: Path, value: str, mode: int = 0o400) -> None:
 class RunningProxy:
     """A proxy that answers at `port`. `ask` sends one request with the right credential on a connection of its own."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, app: Proxy, server: Server, log: Log) -> None:
         self.port = port
+        self.app = app
+        self.server = server
+        self.log = log
         self.host = f"127.0.0.1:{port}"
 
     def connect(self) -> RawClient:
@@ -66,6 +70,7 @@ async def running_proxy(
     for name, profile in profiles.items():
         if not (secrets_folder / profile.key_file).exists():
             write_secret(secrets_folder / profile.key_file, KEY if name == "default" else f"{KEY}-{name}")
+    log = Log()
     app = Proxy(
         ProxySettings(
             listen_address=ip_address("127.0.0.1"),
@@ -74,12 +79,13 @@ async def running_proxy(
             profiles=profiles,
             dashboard_port=dashboard_port,
             **settings,
-        )
+        ),
+        log,
     )
     server = Server(app, limits)
     await server.listen(listener)
     try:
-        yield RunningProxy(port)
+        yield RunningProxy(port, app, server, log)
     finally:
         await server.drain(0.0)
         app.close()

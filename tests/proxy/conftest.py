@@ -7,15 +7,7 @@ import pytest
 from doubles.proxy_log import Log
 from doubles.recording_upstream import RecordingUpstream, recording_upstream
 from doubles.running_proxy import RunningProxy, running_proxy
-from switchboard_proxy import app
 from switchboard_proxy.settings import Profile
-
-
-@pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> Log:
-    kept = Log()
-    monkeypatch.setattr(app, "_log", kept)
-    return kept
 
 
 @pytest.fixture
@@ -31,8 +23,11 @@ async def dashboard() -> AsyncIterator[RecordingUpstream]:
 
 
 @pytest.fixture
-async def proxy(
-    agent: RecordingUpstream, dashboard: RecordingUpstream, log: Log, tmp_path: Path
-) -> AsyncIterator[RunningProxy]:
+async def proxy(agent: RecordingUpstream, dashboard: RecordingUpstream, tmp_path: Path) -> AsyncIterator[RunningProxy]:
     async with running_proxy(tmp_path, {"default": Profile(port=agent.port)}, dashboard.port) as running:
         yield running
+
+
+@pytest.fixture
+def log(proxy: RunningProxy) -> Log:
+    return proxy.log

@@ -146,7 +146,7 @@ async def test_a_client_that_leaves_while_sending_is_told_as_such(
     assert agent.requests == []
 
 
-async def test_no_agent_and_no_dashboard_is_told_apart_from_an_unknown_outcome(tmp_path: Path, log: Log) -> None:
+async def test_no_agent_and_no_dashboard_is_told_apart_from_an_unknown_outcome(tmp_path: Path) -> None:
     async with running_proxy(tmp_path, {"default": Profile(port=1)}, 2) as proxy:
         for path, code in (("/v1/x", "agent_unreachable"), ("/", "dashboard_unreachable")):
             reply = await proxy.ask("POST", path, body=b"{}")
@@ -169,20 +169,34 @@ async def test_an_agent_that_took_the_request_and_gave_no_answer_may_have_run_it
     assert len(agent.requests) == 1
 
 
-async def test_an_agent_always_gets_the_bodys_length_and_a_dashboard_its_chunks(
+async def test_a_body_that_arrived_whole_goes_in_with_its_length(
     proxy: RunningProxy, agent: RecordingUpstream, dashboard: RecordingUpstream
 ) -> None:
-    for path, upstream, framing in (("/v1/x", agent, ["4"]), ("/x", dashboard, [])):
+    for path, upstream in (("/v1/x", agent), ("/x", dashboard)):
         async with proxy.connect() as client:
             client.send(
                 proxy.head("POST", path, "Transfer-Encoding: chunked") + chunk(b"pi") + chunk(b"ng") + b"0\r\n\r\n"
             )
             assert (await client.reply()).status == 200
+        assert (upstream.requests[0].body, upstream.requests[0].all("content-length")) == (b"ping", ["4"])
+
+
+async def test_an_agent_gets_a_chunked_body_whole_and_a_dashboard_as_it_comes(
+    proxy: RunningProxy, agent: RecordingUpstream, dashboard: RecordingUpstream
+) -> None:
+    for path, upstream, framing in (("/v1/x", agent, ["4"]), ("/x", dashboard, [])):
+        async with proxy.connect() as client:
+            client.send(proxy.head("POST", path, "Transfer-Encoding: chunked") + chunk(b"pi"))
+            if upstream is dashboard:
+                await until(lambda: dashboard.connections == 1, seconds=5)
+            client.send(chunk(b"ng") + b"0\r\n\r\n")
+            assert (await client.reply()).status == 200
         assert (upstream.requests[0].body, upstream.requests[0].all("content-length")) == (b"ping", framing)
+    assert agent.connections == 1
 
 
 async def test_a_body_longer_than_agents_take_is_refused_before_anything_is_asked(
-    tmp_path: Path, agent: RecordingUpstream, dashboard: RecordingUpstream, log: Log
+    tmp_path: Path, agent: RecordingUpstream, dashboard: RecordingUpstream
 ) -> None:
     profiles = {"default": Profile(port=agent.port)}
     async with running_proxy(tmp_path, profiles, dashboard.port, max_body_bytes=10) as proxy:
@@ -222,8 +236,9 @@ async def test_a_fault_of_ours_is_not_logged_as_done(
     proxy: RunningProxy, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("switchboard_proxy.app.routes.find", lambda *_: 1 / 0)
-    assert (await proxy.ask("GET", "/")).status == 500
-    assert [line["outcome"] for line in log.lines] == ["failed"]
+    reply = await proxy.ask("GET", "/")
+    assert (reply.status, reply["x-switchboard-started"]) == (500, "unknown")
+    assert [line["outcome"] for line in log.lines] == ["internal_error"]
 
 
 async def test_the_proxy_answers_for_itself(proxy: RunningProxy, agent: RecordingUpstream) -> None:
@@ -233,7 +248,7 @@ async def test_the_proxy_answers_for_itself(proxy: RunningProxy, agent: Recordin
     assert agent.connections == 0
 
 
-async def test_the_two_commands_this_began_with(tmp_path: Path, log: Log) -> None:
+async def test_the_two_commands_this_began_with(tmp_path: Path) -> None:
     async with (
         MockAgent("nas", key=KEY) as mock,
         running_proxy(tmp_path, {"default": Profile(port=mock.api_port)}, mock.dashboard_port) as proxy,
@@ -258,7 +273,7 @@ async def test_the_two_commands_this_began_with(tmp_path: Path, log: Log) -> Non
 
 
 @pytest.mark.parametrize("multiplex", [True, False])
-async def test_a_turn_for_one_profile_never_runs_as_another(multiplex: bool, tmp_path: Path, log: Log) -> None:
+async def test_a_turn_for_one_profile_never_runs_as_another(multiplex: bool, tmp_path: Path) -> None:
     async with MockAgent("nas", key=KEY, profiles=("default", "work"), multiplex=multiplex) as mock:
         work = Profile(port=mock.api_port, prefix="/p/work", key_file="api_server_key")
         profiles = {"default": Profile(port=mock.api_port), "work": work}
@@ -277,7 +292,7 @@ async def test_a_turn_for_one_profile_never_runs_as_another(multiplex: bool, tmp
         assert states == {"default": "up", "work": "down"}
 
 
-async def test_a_wrong_key_and_a_missing_agent_are_told_by_profile(tmp_path: Path, log: Log) -> None:
+async def test_a_wrong_key_and_a_missing_agent_are_told_by_profile(tmp_path: Path) -> None:
     write_secret(tmp_path / "wrong", "a-key-that-is-not-the-agents")
     async with MockAgent("nas", key=KEY) as mock:
         profiles = {
