@@ -12,6 +12,7 @@ from switchboard_service.listen import ListenError, UntrustedAddress, check_addr
 from switchboard_service.secret_file import SecretError
 from switchboard_service.settings import SettingsError, load
 
+from .app import Proxy
 from .serve import serve
 from .settings import ProxySettings
 
@@ -43,7 +44,7 @@ def main() -> None:
 def _serve(settings: ProxySettings) -> None:
     check_address(settings.listen_address, settings.allow_untrusted_bind, "SWITCHBOARD_PROXY_LISTEN_ADDRESS")
     logs.configure()
-    serve(settings)
+    serve(Proxy(settings, logs.RequestLog()), settings)
 
 
 async def _ready(settings: ProxySettings) -> int:

@@ -10,7 +10,6 @@ import structlog
 import uvloop
 from switchboard_relay import Limits, Server
 from switchboard_service.listen import open_when_there
-from switchboard_service.logs import RequestLog
 from switchboard_service.watched import watch
 
 from .app import Proxy
@@ -22,14 +21,12 @@ RESERVED_DESCRIPTORS = 128
 """For everything but connections of clients and to upstreams."""
 
 
-def serve(settings: ProxySettings) -> None:
+def serve(proxy: Proxy, settings: ProxySettings) -> None:
     """Answer requests until SIGTERM or SIGINT, then take no more and give running answers their time to end.
 
     Raises:
-        SecretError: a secret file is not fit for use.
         ListenError: the address cannot be listened on.
     """
-    proxy = Proxy(settings, RequestLog())
     connections = _connections()
     # What is there by now stays: the collector need not look at it again, which takes it 30 ms each time.
     gc.collect()

@@ -235,7 +235,7 @@ async def test_one_log_line_a_request_without_query_or_secrets(proxy: RunningPro
 async def test_a_fault_of_ours_is_not_logged_as_done(
     proxy: RunningProxy, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("switchboard_proxy.app.routes.find", lambda *_: 1 / 0)
+    monkeypatch.setattr("switchboard_proxy.app.Proxy._lead", lambda *_: 1 / 0)
     reply = await proxy.ask("GET", "/")
     assert (reply.status, reply["x-switchboard-started"]) == (500, "unknown")
     assert [line["outcome"] for line in log.lines] == ["internal_error"]
