@@ -52,15 +52,29 @@ _ASKS_FOR_BASIC = "this proxy asks for HTTP Basic: the user and password of this
 class Passage:
     """What the proxy knows of one call."""
 
-    __slots__ = ("address", "began", "caller", "is_admitted", "is_told", "route", "traffic", "untold")
+    __slots__ = (
+        "address",
+        "began",
+        "caller",
+        "is_admitted",
+        "is_guesser",
+        "is_told",
+        "path",
+        "query",
+        "route",
+        "traffic",
+        "untold",
+    )
 
-    def __init__(self, address: str, traffic: Traffic) -> None:
+    def __init__(self, call: Call, traffic: Traffic) -> None:
         self.began = time.perf_counter()
-        self.address = address
+        self.address = call.address[0]
+        self.path, mark, query = call.target.partition(b"?")
+        self.query = mark + query
         self.traffic = traffic
         self.route: Route | None = None
         self.caller: str | None = None
-        self.is_admitted = False
+        self.is_admitted = self.is_guesser = False
         self.is_told, self.untold = True, 0
 
 
@@ -138,14 +152,14 @@ class Proxy:
         passage: Passage = call.record or self._enter(call)
         duration = time.perf_counter() - passage.began
         passage.traffic.ended(call.status, duration, call.received_bytes, call.body_bytes)
-        if not passage.is_admitted and passage.is_told and call.outcome != "locked_out":
+        if not passage.is_admitted and not passage.is_guesser:
             self._tell_of_stranger(passage)
         if not passage.is_told:
             return
         line = {
             "client": passage.address,
             "method": call.method.decode("ascii"),
-            "path": call.target.partition(b"?")[0].decode("ascii"),
+            "path": passage.path.decode("ascii"),
             "status": call.status,
             "bytes": call.body_bytes,
             "outcome": call.outcome,
@@ -160,7 +174,7 @@ class Proxy:
     # The way of a call.
 
     def _enter(self, call: Call) -> Passage:
-        passage = call.record = Passage(call.address[0], self.metrics.itself)
+        passage = call.record = Passage(call, self.metrics.itself)
         passage.traffic.began()
         return passage
 
@@ -174,6 +188,7 @@ class Proxy:
         except WrongCredential:
             self.metrics.wrong_credentials += 1
             refusal = self._lockout.wrong(passage.address, now)
+            passage.is_guesser = True
             passage.is_told, passage.untold = refusal.is_told, refusal.untold
             if refusal.retry_after_seconds is None:
                 raise Unauthorized(_ASKS_FOR_BASIC) from None
@@ -208,7 +223,7 @@ class Proxy:
 
     def _lead(self, call: Call, passage: Passage) -> None:
         """Find the way of a call that may pass."""
-        route = passage.route = self._find(call.target.partition(b"?")[0])
+        route = passage.route = self._find(passage.path)
         if route.side is Side.ITSELF:
             self._answer_itself(call, route)
             return
@@ -269,8 +284,7 @@ class Proxy:
                 crossing.append((b"transfer-encoding", b"chunked"))
         passage: Passage = call.record
         assert passage.route is not None  # noqa: S101 - found before anything is carried
-        _, mark, query = call.target.partition(b"?")
-        target = b"%b%b%b%b" % (upstream.prefix, passage.route.path, mark, query)
+        target = upstream.prefix + passage.route.path + passage.query
         return write_head(b"%b %b HTTP/1.1" % (call.method, target), crossing)
 
     # What comes back.
@@ -343,7 +357,7 @@ class Proxy:
     def _tell_of_stranger(self, passage: Passage) -> None:
         """Strangers get a line a minute and address, whatever they send."""
         told = self._strangers.wrong(passage.address, time.monotonic())
-        passage.is_told, passage.untold = told.is_told, passage.untold + told.untold
+        passage.is_told, passage.untold = told.is_told, told.untold
 
 
 def _answer(call: Call, kind: Header, body: bytes) -> None:

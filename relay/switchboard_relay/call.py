@@ -37,6 +37,8 @@ class Call:
     """One request and its answer.
 
     `status` 0 means that no answer began. `outcome` says in a word how it ended, `record` is the handler's own.
+    `address` is where the client's connection comes from; `length` the body's where it is told, and `is_chunked` where
+    it comes without.
     """
 
     __slots__ = (
@@ -44,8 +46,11 @@ class Call:
         "_head",
         "_is_chunking",
         "_task",
+        "address",
         "body_bytes",
+        "has_body",
         "headers",
+        "is_chunked",
         "is_over",
         "length",
         "listener",
@@ -63,8 +68,12 @@ class Call:
         self.method = method
         self.target = target
         self.headers: Sequence[Header] = headers
-        self.length = front.reader.length
-        self.upgrade = front.reader.upgrade
+        reader = front.reader
+        self.address = front.address
+        self.length = reader.length
+        self.is_chunked = reader.is_chunked
+        self.has_body = bool(self.length) or self.is_chunked
+        self.upgrade = reader.upgrade
         self.listener: Listener | None = None
         self.outcome = "failed"
         self.record: Any = None
@@ -77,24 +86,9 @@ class Call:
     # The request.
 
     @property
-    def address(self) -> tuple[str, int]:
-        """Where the client's connection comes from."""
-        return self._front.address
-
-    @property
     def has_whole_body(self) -> bool:
         """Whether all of the request has arrived."""
         return self._front.reader.is_complete
-
-    @property
-    def is_chunked(self) -> bool:
-        """Whether the request's body comes without telling its length."""
-        return self._front.reader.is_chunked
-
-    @property
-    def has_body(self) -> bool:
-        """Whether the request has a body at all."""
-        return bool(self.length) or self.is_chunked
 
     def take(self) -> bytes:
         """The body bytes that arrived since the last call."""

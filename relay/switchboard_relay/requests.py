@@ -69,10 +69,10 @@ class RequestReader:
 
     def __init__(self) -> None:
         self._rest = b""
+        self._parser: httptools.HttpRequestParser | None = None
         self._begin()
 
     def _begin(self) -> None:
-        self._parser = httptools.HttpRequestParser(self)
         self._read_body: Callable[[], bool] | None = None
         self._remaining = 0
         self.method = self.target = b""
@@ -143,15 +143,21 @@ class RequestReader:
         if end > LINE_LIMIT_BYTES:
             _check_sizes(head)
         self._rest = rest[end:]
+        parser = self._parser
+        if parser is None:
+            parser = self._parser = httptools.HttpRequestParser(self)
         try:
-            self._parser.feed_data(head)
+            parser.feed_data(head)
         except httptools.HttpParserUpgrade:
-            pass  # decided by `_frame`
+            self._parser = None  # it would read no further; whether we do is decided by `_frame`
         except httptools.HttpParserError as error:
             raise _malformed("two readers of this request differ about its head") from error
         if not self.is_head_complete:
             raise _malformed("two readers of this request differ about the end of its head")
+        self.method = parser.get_method()
         self._frame()
+        if self.is_chunked:
+            self._parser = None  # it waits for a body that is not its part
 
     # What httptools calls.
 
@@ -163,7 +169,6 @@ class RequestReader:
             self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        self.method = self._parser.get_method()
         self.is_head_complete = True
 
     def _frame(self) -> None:
@@ -220,6 +225,8 @@ class RequestReader:
         piece, self._rest = self._rest[: self._remaining], self._rest[self._remaining :]
         self._remaining -= len(piece)
         self.pieces.append(piece)
+        if self._parser is not None:
+            self._parser.feed_data(piece)  # so that it is ready for the next head
         if not self._remaining:
             self._end_body()
         return False

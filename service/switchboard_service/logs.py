@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import select
+import stat
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -79,6 +80,7 @@ class RequestLog:
 
     def __init__(self, descriptor: int = 1) -> None:
         self._descriptor = descriptor
+        self._always_takes = stat.S_ISREG(os.fstat(descriptor).st_mode)
         self._lines: list[bytes] = []
         self._rest = b""
         self._dropped = 0
@@ -112,4 +114,4 @@ class RequestLog:
 
     def _takes(self) -> bool:
         """Whether a write returns at once."""
-        return bool(select.select((), (self._descriptor,), (), 0)[1])
+        return self._always_takes or bool(select.select((), (self._descriptor,), (), 0)[1])
