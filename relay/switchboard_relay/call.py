@@ -178,7 +178,7 @@ class Call:
     def _waited(self, task: "asyncio.Task[None]") -> None:
         self._task = None
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._front.fault(error)
+            self._front.fault(self, error)
 
     def abandon(self) -> None:
         """Release who answers: the call ends without it. For the front."""

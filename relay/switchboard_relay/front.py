@@ -87,12 +87,15 @@ class Front(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._is_lingering:
             return
-        reader = self.reader
-        call = self.call
+        reader, call = self.reader, self.call
+        is_early = reader.is_complete
         try:
             reader.feed(data)
             if call is None:
                 self._advance()
+            elif is_early:
+                if reader.waiting_bytes > EARLY_BYTES:
+                    self.hold_back()
             else:
                 self._go_on(call, len(data))
         except RequestRefused as refused:
@@ -114,20 +117,15 @@ class Front(asyncio.Protocol):
             self.call.listener.room()
 
     def _go_on(self, call: Call, size: int) -> None:
-        """More arrived while a call is under way: of its body, or of the next request."""
-        reader = self.reader
-        if reader.is_complete:
+        """More of a request's body arrived."""
+        if self.reader.is_complete:
             self.deadline = inf
-        else:
+        elif not self._is_held:
             limits = self._server.limits
             earned = self.deadline + size / limits.body_bytes_per_second
             self.deadline = min(earned, self._loop.time() + limits.body_seconds)
-        if reader.waiting_bytes > EARLY_BYTES:
-            self.hold_back()
-        if reader.pieces or reader.is_complete:
-            call.received_bytes += size
-            if call.listener is not None:
-                call.listener.body_arrived()
+        if call.listener is not None:
+            call.listener.body_arrived()
 
     # What a call asks for.
 
@@ -148,7 +146,7 @@ class Front(asyncio.Protocol):
 
     def hold_back(self) -> None:
         """Read nothing more for now; that the client goes is noticed all the same."""
-        if not self._is_held:
+        if not self._is_held and not self._transport.is_closing():
             self._is_held = True
             self.deadline = inf
             self._transport.pause_reading()
@@ -225,11 +223,10 @@ class Front(asyncio.Protocol):
         """No request follows on this connection: the client was told so."""
         self._ends_after_answer = True
 
-    def fault(self, error: BaseException) -> None:
+    def fault(self, call: Call, error: BaseException) -> None:
         """Who answers failed in a way that it did not foresee: 500, or a broken answer."""
         self._loop.call_exception_handler({"message": "a call failed", "exception": error, "protocol": self})
-        call = self.call
-        if call is None:
+        if call is not self.call:
             return
         call.abandon()
         if call.status:
@@ -271,7 +268,7 @@ class Front(asyncio.Protocol):
         except RequestRefused as refused:
             self._answer_refusal(call, refused)
         except Exception as error:  # noqa: BLE001 - one call's fault must not end the others
-            self.fault(error)
+            self.fault(call, error)
 
     @property
     def _is_ending(self) -> bool:
@@ -311,6 +308,7 @@ class Front(asyncio.Protocol):
         if call is not None:
             call.listener = None
             call.is_over = True
+            call.received_bytes = self.reader.body_bytes
             self._server.call_ended()
             self._server.handler.over(call)
 
@@ -333,8 +331,8 @@ class Front(asyncio.Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request is under way."""
-        return self.call is None
+        """Whether no request is under way, nor the beginning of one."""
+        return self.call is None and not self.reader.is_begun
 
     def expire(self) -> None:
         """The time for what the client was doing is over."""
@@ -356,7 +354,7 @@ class Front(asyncio.Protocol):
 
     def dismiss(self) -> None:
         """End it if it is idle."""
-        if self.call is None and not self._is_lingering:
+        if self.is_idle and not self._is_lingering:
             self._transport.close()
 
     def has_gone(self, event: int) -> None:
@@ -391,22 +389,29 @@ class Server:
         """Accept on one more socket, which is this server's from now on."""
         self._listening[listener] = await self.loop.create_server(lambda: Front(self), sock=listener, backlog=2048)
 
-    def stop_listening(self) -> None:
-        """Accept nothing more."""
-        for server in self._listening.values():
+    async def stop_listening(self) -> None:
+        """Accept nothing more, but for who is connected already and would be reset: they are told."""
+        for listener, server in self._listening.items():
+            with suppress(BlockingIOError):
+                while True:
+                    accepted, _ = listener.accept()
+                    accepted.setblocking(False)
+                    await self.loop.connect_accepted_socket(lambda: Front(self), accepted)
             server.close()
         self._listening.clear()
 
     async def drain(self, seconds: float) -> None:
         """Accept nothing more, let calls end for so long, then cut them; returns when every connection is gone."""
         self.is_draining = True
-        self.stop_listening()
+        await self.stop_listening()
         for front in [*self._fronts]:
             front.dismiss()
         await self._until(lambda: not self.calls, seconds)
+        for front in [front for front in self._fronts if front.call is not None]:
+            front.cut()
+        await self._until(lambda: not self._fronts, END_SECONDS)  # what is written to them is still on its way
         for front in [*self._fronts]:
             front.cut()
-        await self._until(lambda: not self._fronts, END_SECONDS)
         self._sweeping.cancel()
         if self._looking is not None:
             self._looking.cancel()
@@ -422,9 +427,10 @@ class Server:
 
     def joined(self, front: Front) -> None:
         """A connection came."""
-        if len(self._fronts) >= self.limits.connections:
-            self._make_room()
         self._fronts[front] = None
+        if len(self._fronts) > self.limits.connections:
+            # The longest idle one goes; where none is, the newcomer.
+            min((front for front in self._fronts if front.is_idle), key=lambda front: front.deadline).cut()
 
     def parted(self, front: Front) -> None:
         """A connection is gone."""
@@ -456,14 +462,10 @@ class Server:
     def _look(self) -> None:
         self._looking = None
         for number, event in self._poll.poll(0):
-            self._held[number].has_gone(event)
+            if (front := self._held.get(number)) is not None:
+                front.has_gone(event)
         if self._held:
             self._looking = self.loop.call_later(LOOK_SECONDS, self._look)
-
-    def _make_room(self) -> None:
-        idle = [front for front in self._fronts if front.is_idle]
-        if idle:
-            min(idle, key=lambda front: front.deadline).cut()
 
     def _sweep(self) -> None:
         now = self.loop.time()

@@ -53,7 +53,7 @@ class RequestReader:
         "_read_body",
         "_remaining",
         "_rest",
-        "_url",
+        "body_bytes",
         "headers",
         "is_chunked",
         "is_complete",
@@ -74,7 +74,7 @@ class RequestReader:
 
     def _begin(self) -> None:
         self._read_body: Callable[[], bool] | None = None
-        self._remaining = 0
+        self._remaining = self.body_bytes = 0
         self.method = self.target = b""
         self.headers: list[Header] = []
         self.length: int | None = None
@@ -224,6 +224,7 @@ class RequestReader:
     def _read_sized(self) -> bool:
         piece, self._rest = self._rest[: self._remaining], self._rest[self._remaining :]
         self._remaining -= len(piece)
+        self.body_bytes += len(piece)
         self.pieces.append(piece)
         if self._parser is not None:
             self._parser.feed_data(piece)  # so that it is ready for the next head
@@ -246,6 +247,7 @@ class RequestReader:
     def _read_chunk(self) -> bool:
         piece, self._rest = self._rest[: self._remaining], self._rest[self._remaining :]
         self._remaining -= len(piece)
+        self.body_bytes += len(piece)
         self.pieces.append(piece)
         if self._remaining:
             return False
