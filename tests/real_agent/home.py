@@ -51,5 +51,8 @@ def _profile(base_url: str) -> dict[str, object]:
             "api_key": "no-secret-of-anything",
             "context_length": 131072,  # else it asks the provider for it
         },
-        "security": {"tirith_enabled": False},  # else it downloads that scanner at its start
+        "security": {
+            "tirith_enabled": False,  # else it downloads that scanner at its start
+            "allow_lazy_installs": False,  # else its first session tries for 10 s to install a speech package
+        },
     }
