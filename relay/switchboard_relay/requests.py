@@ -49,10 +49,12 @@ class RequestReader:
     """
 
     __slots__ = (
+        "_is_said_twice",
         "_parser",
         "_read_body",
         "_remaining",
         "_rest",
+        "_said",
         "body_bytes",
         "headers",
         "is_chunked",
@@ -77,6 +79,8 @@ class RequestReader:
         self._remaining = self.body_bytes = 0
         self.method = self.target = b""
         self.headers: list[Header] = []
+        self._said: dict[bytes, bytes] = {}
+        self._is_said_twice = False
         self.length: int | None = None
         self.is_chunked = self.is_complete = self.is_head_complete = self.waits_for_continue = False
         self.is_keep_alive = True
@@ -156,6 +160,8 @@ class RequestReader:
             raise _malformed("two readers of this request differ about the end of its head")
         self.method = parser.get_method()
         self._frame()
+        if b"_" in head:
+            self.headers = [header for header in self.headers if b"_" not in header[0]]
         if self.is_chunked:
             self._parser = None  # it waits for a body that is not its part
 
@@ -165,24 +171,24 @@ class RequestReader:
         self.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if b"_" not in name:
-            self.headers.append((name.lower(), value))
+        name = name.lower()
+        self.headers.append((name, value))
+        if name in _SAID_ONCE:
+            if name in self._said:
+                self._is_said_twice = True
+            self._said[name] = value
 
     def on_headers_complete(self) -> None:
         self.is_head_complete = True
 
     def _frame(self) -> None:
         """Decide how the body ends, and whether the connection goes on behind it."""
-        said: dict[bytes, bytes] = {}
+        if self._is_said_twice:
+            raise _malformed(f"one of {', '.join(sorted(name.decode() for name in _SAID_ONCE))} is there twice")
         if len(self.headers) > HEADER_LIMIT:
             raise RequestRefused(431, "head_too_large", f"a request may have {HEADER_LIMIT} headers")
-        for name, value in self.headers:
-            if name in _SAID_ONCE:
-                if name in said:
-                    raise _malformed(f"the header {name.decode()} is there twice")
-                said[name] = value
-        if said:
-            self._heed(said)
+        if self._said:
+            self._heed(self._said)
         if self._read_body is None:
             self.is_complete = True
 

@@ -58,7 +58,7 @@ def head(first_line: bytes, headers: Iterable[Header]) -> bytes:
         ValueError: the first line, a name or a value would end its line early.
     """
     lines = [first_line]
-    lines += [b"%b: %b" % header for header in headers]
+    lines += [name + b": " + value for name, value in headers]
     written = b"\r\n".join(lines)
     breaks = len(lines) - 1
     if written.count(b"\r") != breaks or written.count(b"\n") != breaks or b"\0" in written:
