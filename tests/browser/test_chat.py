@@ -4,7 +4,7 @@ import pytest
 from playwright.async_api import Browser
 
 from browser.stage import Stage, Way
-from browser.watched import REFUSED, SOCKET, visit
+from browser.watched import REFUSED, SOCKET, Watched, visit
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -33,18 +33,22 @@ NEW_TASK = """([token, title]) => fetch('/api/plugins/kanban/tasks', {
 }).then(answer => answer.status)"""
 
 
+async def talk(chat: Watched) -> None:
+    """Type a message in the terminal of the Chat tab, see its echo and its answer; all of the tab's sockets speak."""
+    await chat.shows("ready", SCREEN)
+    await chat.page.locator(".xterm").click()
+    await chat.page.keyboard.type("hello peer")
+    await chat.shows("❯ hello peer", SCREEN)
+    await chat.page.keyboard.press("Enter")
+    await chat.shows("[nas] echo: hello peer", SCREEN)
+    await chat.hears("/api/pty", b"\x1b[")
+    await chat.hears("/api/ws", "gateway.ready")
+    await chat.hears("/api/events", "message.complete")
+
+
 async def test_what_is_typed_in_the_chat_tabs_terminal_is_echoed_and_answered(browser: Browser, way: Way) -> None:
     async with visit(browser, way, "/chat") as chat:
-        await chat.shows("ready", SCREEN)
-        await chat.page.locator(".xterm").click()
-        await chat.page.keyboard.type("hello peer")
-        await chat.shows("❯ hello peer", SCREEN)
-        await chat.page.keyboard.press("Enter")
-        await chat.shows("[nas] echo: hello peer", SCREEN)
-
-        await chat.hears("/api/ws", "gateway.ready")
-        await chat.hears("/api/pty", b"\x1b[")
-        await chat.hears("/api/events", "message.complete")
+        await talk(chat)
 
 
 async def test_the_kanban_tab_hears_of_a_new_task(browser: Browser, way: Way) -> None:
@@ -76,9 +80,7 @@ async def test_a_browser_that_sends_no_basic_on_handshakes_opens_its_sockets_wit
     browser: Browser, stage: Stage
 ) -> None:
     async with visit(browser, stage.proxied, "/chat", is_safari=True) as chat:
-        await chat.hears("/api/ws", "gateway.ready")
-        await chat.hears("/api/pty", b"\x1b[")
-        await chat.hears("/api/events", "gateway.ready")
+        await talk(chat)
         cookies = await chat.page.context.cookies()
 
     assert [(cookie["httpOnly"], cookie["sameSite"], cookie["secure"]) for cookie in cookies] == [
