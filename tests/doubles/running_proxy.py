@@ -24,14 +24,11 @@ def write_secret(path: Path, value: str, mode: int = 0o400) -> None:
     path.chmod(mode)
 
 
-class RunningProxy:
+class RunningDoor:
     """A proxy that answers at `port`. `ask` sends one request with the right credential on a connection of its own."""
 
-    def __init__(self, port: int, app: Proxy, server: Server, log: Log) -> None:
+    def __init__(self, port: int) -> None:
         self.port = port
-        self.app = app
-        self.server = server
-        self.log = log
         self.host = f"127.0.0.1:{port}"
 
     def connect(self) -> RawClient:
@@ -53,6 +50,23 @@ class RunningProxy:
         async with self.connect() as client:
             client.send(self.head(method, target, *framing, *headers, credential=credential) + (body or b""))
             return await client.reply(method)
+
+    async def is_ready(self) -> bool:
+        """Whether it answers."""
+        try:
+            return (await self.ask("GET", "/-/ready")).status == 200
+        except OSError:
+            return False
+
+
+class RunningProxy(RunningDoor):
+    """A proxy in the event loop of the test; `log` has its request lines."""
+
+    def __init__(self, port: int, app: Proxy, server: Server, log: Log) -> None:
+        super().__init__(port)
+        self.app = app
+        self.server = server
+        self.log = log
 
 
 @asynccontextmanager
