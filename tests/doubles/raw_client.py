@@ -77,6 +77,15 @@ class RawClient:
             size = int(await self._reader.readuntil(b"\r\n"), 16)
             return (await self._reader.readexactly(size + 2))[:-2]
 
+    async def exactly(self, size: int) -> bytes:
+        """So many bytes.
+
+        Raises:
+            asyncio.IncompleteReadError: the connection ended before.
+        """
+        async with asyncio.timeout(WAIT_SECONDS):
+            return await self._reader.readexactly(size)
+
     async def reply(self, method: str = "GET") -> Reply:
         """The next answer, whole."""
         reply = await self.head()
