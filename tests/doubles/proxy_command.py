@@ -35,6 +35,11 @@ class ProxyCommand(RunningDoor):
         async with asyncio.timeout(seconds):
             return await self.process.wait()
 
+    def resident_bytes(self) -> int:
+        """The memory that it has now."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
     def lines(self, event: str) -> list[dict[str, Any]]:
         """What it logged so far of one kind."""
         told = [json.loads(line) for line in self.output.read_text().splitlines()]

@@ -38,13 +38,14 @@ class Reply:
 
 
 class RawClient:
-    """One connection to a port of loopback; every wait has a deadline."""
+    """One connection to a port of loopback, from another address of it if need be; every wait has a deadline."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, source: str | None = None) -> None:
         self._port = port
+        self._source = (source, 0) if source else None
 
     async def __aenter__(self) -> Self:
-        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port, local_addr=self._source)
         return self
 
     async def __aexit__(
