@@ -28,7 +28,7 @@ _LINES = re.compile(_REQUEST_LINE + rb"(?:" + _HEADER_LINE + rb")*")
 _LENGTH = re.compile(rb"[0-9]{1,15}")
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
 _CHUNK_LINE_BYTES = 17
-_SAID_ONCE = frozenset((b"content-length", b"transfer-encoding", b"connection", b"expect", b"upgrade"))
+_SAID_ONCE = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"upgrade"))
 
 
 class RequestRefused(Exception):
@@ -180,6 +180,8 @@ class RequestReader:
 
     def on_headers_complete(self) -> None:
         self.is_head_complete = True
+        if self._parser is not None and not self._parser.should_keep_alive():
+            self._parser = None  # it would read no further, at `Proxy-Connection: close` too; `_heed` decides
 
     def _frame(self) -> None:
         """Decide how the body ends, and whether the connection goes on behind it."""
@@ -187,7 +189,9 @@ class RequestReader:
             raise _malformed(f"one of {', '.join(sorted(name.decode() for name in _SAID_ONCE))} is there twice")
         if len(self.headers) > HEADER_LIMIT:
             raise RequestRefused(431, "head_too_large", f"a request may have {HEADER_LIMIT} headers")
-        if self._said:
+        if b"host" not in self._said:
+            raise _malformed("Host is not there")
+        if len(self._said) > 1:
             self._heed(self._said)
         if self._read_body is None:
             self.is_complete = True
