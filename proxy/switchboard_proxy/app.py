@@ -16,7 +16,7 @@ from switchboard_relay import (
     WholeBody,
     write_head,
 )
-from switchboard_relay.wire import Header
+from switchboard_relay.wire import SAFE_METHODS, Header
 from switchboard_service.logs import RequestLog
 from switchboard_service.watched import WatchedSecret
 
@@ -147,11 +147,22 @@ class Proxy:
             self._enter(call)
         self._refuse(call, Refused(refused))
 
+    def switched(self, call: Call) -> None:
+        """Count a tunnel from here on; its hours are no duration of a request."""
+        passage: Passage = call.record
+        passage.traffic.ended(101, time.perf_counter() - passage.began)
+        passage.traffic.open_tunnels += 1
+
     def over(self, call: Call) -> None:
         """Count the call, and write its line."""
         passage: Passage = call.record or self._enter(call)
         duration = time.perf_counter() - passage.began
-        passage.traffic.ended(call.status, duration, call.received_bytes, call.body_bytes)
+        if call.status == 101:
+            passage.traffic.open_tunnels -= 1
+            passage.traffic.received_bytes += call.received_bytes
+            passage.traffic.sent_bytes += call.body_bytes
+        else:
+            passage.traffic.ended(call.status, duration, call.received_bytes, call.body_bytes)
         if not passage.is_admitted and not passage.is_guesser:
             self._tell_of_stranger(passage)
         if not passage.is_told:
@@ -228,6 +239,10 @@ class Proxy:
             self._answer_itself(call, route)
             return
         upstream = self._upstream(route)
+        if passage.path == b"/webui":
+            call.outcome = "done"
+            call.answer(308, ((b"location", b"webui/" + passage.query),), b"")
+            return
         self._count_for(passage, route.side)
         if upstream.side is Side.AGENT and not self._profiles.is_believed(route.profile):
             self._answer_later(call, self._carry_when_confirmed(call, upstream, route.profile))
@@ -255,7 +270,7 @@ class Proxy:
     def _carry(self, call: Call, upstream: Upstream) -> None:
         if call.length is not None and call.length > upstream.body_limit:
             raise BodyTooLarge(f"the body has {call.length} bytes; {upstream.words} takes {upstream.body_limit}")
-        if upstream.side is Side.WEBUI:
+        if upstream.side is Side.WEBUI and call.method not in SAFE_METHODS:
             self._door.check_referer(call.headers)
         if call.is_chunked and upstream.side is Side.AGENT:
             # An agent gets a length always: it answers a long chunked body with a wrong 400 (hermes-agent 0.19.0).

@@ -71,6 +71,8 @@ def _find(path: bytes, raw_path: bytes, profiles: Collection[str]) -> Route:
         if path.startswith(b"/agent/p/"):
             raise ProfileUnknown("below /agent/ is the default profile alone; others are at /p/<profile>/v1/")
         return Route(Side.AGENT, raw_path[raw_path.index(b"/", 1) :])
+    if path == b"/webui":
+        return Route(Side.WEBUI, b"/")
     if path.startswith(b"/webui/"):
         return Route(Side.WEBUI, raw_path[raw_path.index(b"/", 1) :])
     if path.startswith(b"/-/"):

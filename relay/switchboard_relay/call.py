@@ -198,5 +198,8 @@ class Handler(Protocol):
     def refuse(self, call: Call, refused: RequestRefused) -> None:
         """Answer in the name of the front."""
 
+    def switched(self, call: Call) -> None:
+        """The call has become a tunnel, and is over when that ends."""
+
     def over(self, call: Call) -> None:
         """The call has ended, however; told once."""

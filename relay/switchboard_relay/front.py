@@ -203,7 +203,12 @@ class Front(asyncio.Protocol):
             self._transport.resume_reading()
         self._transport.write(head(status_line(101), headers))
 
-        def passed(size: int) -> None:
+        self._server.handler.switched(call)
+
+        def received(size: int) -> None:
+            call.received_bytes += size
+
+        def sent(size: int) -> None:
             call.body_bytes += size
 
         Tunnel.join(
@@ -211,7 +216,8 @@ class Front(asyncio.Protocol):
             upstream,
             from_client=self.reader.remainder(),
             from_upstream=from_upstream,
-            passed=passed,
+            received=received,
+            sent=sent,
             ended=self._tunnel_ended,
         )
 
@@ -308,7 +314,7 @@ class Front(asyncio.Protocol):
         if call is not None:
             call.listener = None
             call.is_over = True
-            call.received_bytes = self.reader.body_bytes
+            call.received_bytes += self.reader.body_bytes
             self._server.call_ended()
             self._server.handler.over(call)
 

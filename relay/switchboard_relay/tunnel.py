@@ -33,7 +33,8 @@ class Tunnel(asyncio.Protocol):
         *,
         from_client: bytes,
         from_upstream: bytes,
-        passed: Callable[[int], None],
+        received: Callable[[int], None],
+        sent: Callable[[int], None],
         ended: Callable[[], None],
     ) -> None:
         """Join two connections, with what each side has sent already.
@@ -43,11 +44,12 @@ class Tunnel(asyncio.Protocol):
             upstream: the connection of who agreed.
             from_client: bytes that go upstream first.
             from_upstream: bytes that go to the client first.
-            passed: told of every number of bytes that go to the client.
+            received: told of every number of bytes that come from the client.
+            sent: told of every number of bytes that go to it.
             ended: told once, when the client's connection is gone.
         """
-        near = cls(client, lambda _: None, ended)
-        far = cls(upstream, passed, lambda: None)
+        near = cls(client, received, ended)
+        far = cls(upstream, sent, lambda: None)
         near._other, far._other = far, near
         for side in (near, far):
             side._transport.set_write_buffer_limits(HIGH_WATER_BYTES)
