@@ -104,7 +104,7 @@ class Proxy:
         )
         self._upstreams = Upstreams.of(settings)
         self._profiles = Profiles(self._upstreams)
-        self._held = Budget(HELD_BODIES_BYTES)
+        self.held_bodies = Budget(HELD_BODIES_BYTES)
         self._ways = {upstream: self._way(upstream) for upstream in self._upstreams}
         self._find = lru_cache(ROUTES_KEPT)(partial(routes.find, profiles=frozenset(settings.profiles)))
         self._lockout, self._strangers = Lockout(), Lockout()
@@ -274,7 +274,7 @@ class Proxy:
             self._door.check_referer(call.headers)
         if call.is_chunked and upstream.side is Side.AGENT:
             # An agent gets a length always: it answers a long chunked body with a wrong 400 (hermes-agent 0.19.0).
-            WholeBody(call, upstream.body_limit, self._held, partial(self._set_out, upstream=upstream)).start()
+            WholeBody(call, upstream.body_limit, self.held_bodies, partial(self._set_out, upstream=upstream)).start()
         else:
             self._set_out(call, upstream)
 
@@ -312,7 +312,7 @@ class Proxy:
             partial(self._answer_for, upstream),
             upstream.body_limit,
             partial(self._again, upstream) if upstream.key is not None else None,
-            self._held,
+            self.held_bodies,
         )
 
     def _from_agent(self, _: Call, told: Headers) -> list[Header]:

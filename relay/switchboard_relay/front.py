@@ -391,6 +391,11 @@ class Server:
         self._sweeping = self.loop.call_later(SWEEP_SECONDS, self._sweep)
         self._looking: asyncio.TimerHandle | None = None
 
+    @property
+    def held_back(self) -> int:
+        """How many clients are not read from at the moment, for what they send is not taken."""
+        return len(self._held)
+
     async def listen(self, listener: socket.socket) -> None:
         """Accept on one more socket, which is this server's from now on."""
         self._listening[listener] = await self.loop.create_server(lambda: Front(self), sock=listener, backlog=2048)

@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import socket
+import struct
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -57,9 +59,20 @@ class RawClient:
         """Send these bytes."""
         self._writer.write(data)
 
+    async def drained(self) -> None:
+        """Wait until most of what was sent has left."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            await self._writer.drain()
+
     def leave(self) -> None:
         """Go at once, without a farewell."""
         self._writer.transport.abort()
+
+    def reset(self) -> None:
+        """Go in a way that the other side sees whatever is still on its way."""
+        raw = self._writer.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.leave()
 
     async def head(self) -> Reply:
         """Status and headers of the next answer."""
