@@ -19,8 +19,8 @@ from .errors import (
 )
 from .front import Limits, Server
 from .hop import Hop, Way
+from .leaving import Client, leaving_with_client
 from .pool import Exchange, Pool
-from .relay import Carried, Client, carry, leaving_with_client
 from .requests import RequestRefused
 from .transport import Transport
 from .whole_body import WholeBody
@@ -35,7 +35,6 @@ __all__ = [
     "BodyTooLarge",
     "Budget",
     "Call",
-    "Carried",
     "Client",
     "ClientLeft",
     "ConnectFailed",
@@ -53,7 +52,6 @@ __all__ = [
     "Transport",
     "Way",
     "WholeBody",
-    "carry",
     "leaving_with_client",
     "write_head",
 ]

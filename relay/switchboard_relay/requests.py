@@ -160,6 +160,8 @@ class RequestReader:
             raise _malformed("two readers of this request differ about the end of its head")
         self.method = parser.get_method()
         self._frame()
+        if b"\t\r\n" in head or b" \r\n" in head:  # llhttp leaves what stands behind a value
+            self.headers = [(name, value.rstrip(b" \t")) for name, value in self.headers]
         if b"_" in head:
             self.headers = [header for header in self.headers if b"_" not in header[0]]
         if self.is_chunked:

@@ -12,13 +12,13 @@ from typing import Any, Self, TypeVar
 
 import httpx
 import yaml
+from doubles.running_proxy import serving_proxy
 from doubles.serving import listening, serving
 from switchboard_coordinator.app import create_app
 from switchboard_coordinator.consumers import add_consumer, read_consumers
 from switchboard_coordinator.peers_file import read_peers
 from switchboard_coordinator.settings import CoordinatorSettings
 from switchboard_mock_agent.agent import MockAgent
-from switchboard_proxy.app import Proxy
 from switchboard_proxy.settings import Profile, ProxySettings
 from waiting import until
 
@@ -200,7 +200,7 @@ class Stage:
                 for profile in profiles
             },
         )
-        await self._stack.enter_async_context(serving(Proxy(settings), listener))
+        await self._stack.enter_async_context(serving_proxy(settings, listener))
         return port
 
     async def odd(self, name: str, answer: bytes = b"", *, is_mute: bool = False, **entry: Any) -> OddPeer:

@@ -1,5 +1,6 @@
 """The real proxy on a loopback port."""
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
@@ -70,6 +71,22 @@ class RunningProxy(RunningDoor):
 
 
 @asynccontextmanager
+async def serving_proxy(
+    settings: ProxySettings, listener: socket.socket, limits: Limits | None = None
+) -> AsyncIterator[RunningProxy]:
+    """The proxy of these settings on this socket, until the block ends."""
+    log = Log()
+    app = Proxy(settings, log)
+    server = Server(app, limits)
+    await server.listen(listener)
+    try:
+        yield RunningProxy(settings.port, app, server, log)
+    finally:
+        await server.drain(0.0)
+        app.close()
+
+
+@asynccontextmanager
 async def running_proxy(
     secrets_folder: Path,
     profiles: dict[str, Profile],
@@ -77,29 +94,20 @@ async def running_proxy(
     limits: Limits | None = None,
     **settings: Any,
 ) -> AsyncIterator[RunningProxy]:
-    """The proxy of these settings, until the block ends; the port is a free one."""
+    """A proxy on a free port of loopback, until the block ends; secrets that are not there are written."""
     listener = listening()
     port: int = listener.getsockname()[1]
     write_secret(secrets_folder / "proxy_password", PASSWORD)
     for name, profile in profiles.items():
         if not (secrets_folder / profile.key_file).exists():
             write_secret(secrets_folder / profile.key_file, KEY if name == "default" else f"{KEY}-{name}")
-    log = Log()
-    app = Proxy(
-        ProxySettings(
-            listen_address=ip_address("127.0.0.1"),
-            port=port,
-            secrets_folder=secrets_folder,
-            profiles=profiles,
-            dashboard_port=dashboard_port,
-            **settings,
-        ),
-        log,
+    told = ProxySettings(
+        listen_address=ip_address("127.0.0.1"),
+        port=port,
+        secrets_folder=secrets_folder,
+        profiles=profiles,
+        dashboard_port=dashboard_port,
+        **settings,
     )
-    server = Server(app, limits)
-    await server.listen(listener)
-    try:
-        yield RunningProxy(port, app, server, log)
-    finally:
-        await server.drain(0.0)
-        app.close()
+    async with serving_proxy(told, listener, limits) as running:
+        yield running
