@@ -37,14 +37,12 @@ HEAD, TAIL = '{"messages": [{"role": "user", "content": "', '"}]}'
 
 @asynccontextmanager
 async def lured(browser: Browser, stage: Stage, name: str) -> AsyncIterator[tuple[Watched, Page]]:
-    """A stranger's page, beside the dashboard's in the same browser, which has shown its credential there.
+    """A stranger's page beside the dashboard's, in a browser that gives the credential with whatever it asks there.
 
-    Chromium keeps a credential to the site that it was given on. Not every browser does: to another site's page this
-    one gives it too.
+    Chromium keeps a credential to the site that it was given on, and may have forgotten it. Not every browser does.
     """
     async with strangers() as port, visit(browser, stage.proxied) as home:
-        if name != stage.proxied.name:
-            await home.page.context.set_extra_http_headers(stage.proxied.credential)
+        await home.page.context.set_extra_http_headers(stage.proxied.credential)
         page = await home.page.context.new_page()
         watched = Watched(page, stage.proxied)
         await page.goto(f"http://{name}:{port}/")
