@@ -56,10 +56,11 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A case that came out otherwise than it may, or several of which one did."""
+    """A case that came out otherwise than it may, or several of which one did; or one that met with silence."""
 
     cases: tuple[Case, ...]
     why: str
+    is_silence: bool = False
 
     def __str__(self) -> str:
         return "\n".join((self.why, *map(str, self.cases)))
@@ -104,7 +105,7 @@ class _Client(asyncio.Protocol):
             self.has_ended = True
             self._look()
 
-    async def run(self, port: int) -> None:
+    async def run(self, port: int, settle_seconds: float) -> None:
         """Send everything and wait until what must be answered is answered, or the connection is over."""
         loop = asyncio.get_running_loop()
         line = socket.socket()
@@ -122,7 +123,7 @@ class _Client(asyncio.Protocol):
         self.has_sent = True
         self._look()
         with suppress(TimeoutError):
-            async with asyncio.timeout(SETTLE_SECONDS):
+            async with asyncio.timeout(settle_seconds):
                 await self._settled.wait()
 
     def leave(self) -> None:
@@ -158,6 +159,7 @@ class Experiment:
 
     proxy: Proxy
     witnesses: Witnesses
+    settle_seconds: float = SETTLE_SECONDS
     shares: Shares = field(default_factory=Shares)
 
     async def run(self, cases: Sequence[Case]) -> list[Finding]:
@@ -168,9 +170,10 @@ class Experiment:
         if len(cases) == 1:
             return [*findings, Finding(tuple(cases), loose)]
         shares, self.shares = self.shares, Shares()
-        alone = [finding for case in cases for finding in await self.run([case])]
+        for case in cases:
+            findings += await self.run([case])
         self.shares = shares
-        return alone or [*findings, Finding(tuple(cases), f"one of these, sent together and not alone: {loose}")]
+        return findings or [Finding(tuple(cases), f"one of these, sent together and not alone: {loose}")]
 
     async def _send(self, cases: Sequence[Case]) -> tuple[list[Finding], str]:
         witnesses = self.witnesses
@@ -180,7 +183,7 @@ class Experiment:
         clients = [_Client(case, self.proxy) for case in cases]
         async with asyncio.TaskGroup() as tasks:
             for client in clients:
-                tasks.create_task(client.run(self.proxy.port))
+                tasks.create_task(client.run(self.proxy.port, self.settle_seconds))
         await self._let_it_come()
         for client in clients:
             client.leave()
@@ -189,9 +192,8 @@ class Experiment:
         for client in clients:
             seen = [answer.seen for answer in client.answers if answer.seen is not None]
             claimed.update(seen)
-            why = self._judge(client)
-            if why is not None:
-                findings.append(Finding((client.case,), why))
+            if (finding := self._judge(client)) is not None:
+                findings.append(finding)
             self._count(client, has_crossed=bool(seen))
         loose = [
             f"nobody's: {witnesses.seen[number]}"
@@ -215,16 +217,23 @@ class Experiment:
                     pass
         writer.transport.abort()
 
-    def _judge(self, client: _Client) -> str | None:
-        """Why this case's answers are not those that it may have; None where they are."""
-        reading, answers = client.reading, client.answers
-        if not client.is_settled:
-            return f"neither answered nor closed; it is {reading.end.value} {reading.why}"
+    def _judge(self, client: _Client) -> Finding | None:
+        """What is wrong with the answers that a case got; None where they are such as it may have."""
+        reading = client.reading
+        why = self._wrong_answer(reading, client.answers)
+        crossed = sum(answer.seen is not None for answer in client.answers)
+        if why is None and client.is_settled and client.case.crossing not in (None, crossed):
+            why = f"{crossed} requests came out, {client.case.crossing} should"
+        if why is None and not client.is_settled:
+            return Finding((client.case,), f"neither answered nor closed: {reading.end.value} {reading.why}", True)
+        return Finding((client.case,), f"{why}: {client.received!r}") if why is not None else None
+
+    def _wrong_answer(self, reading: Reading, answers: Sequence[Answer]) -> str | None:
         for number, answer in enumerate(answers):
             if number and answers[number - 1].is_last:
                 return "an answer behind the last one"
             if answer.status in (500, 502):
-                return f"a fault: {client.received!r}"
+                return "a fault"
             if number >= len(reading.requests):
                 if answer.seen is not None or answer.status < 400 or number > len(reading.requests):
                     return f"an answer to what is no request: {answer}; {reading.end.value} {reading.why}"
@@ -232,9 +241,6 @@ class Experiment:
                 wanted, got = self.proxy.passage(reading.requests[number]), self.witnesses.seen[answer.seen]
                 if wanted != got:
                     return f"came out as {got}, should be {wanted}"
-        crossed = sum(answer.seen is not None for answer in answers)
-        if client.case.crossing not in (None, crossed):
-            return f"{crossed} requests came out, {client.case.crossing} should: {client.received!r}"
         return None
 
     def _nobodys(self, halves: Sequence[Half], clients: Sequence[_Client]) -> list[Half]:

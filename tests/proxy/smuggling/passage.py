@@ -56,12 +56,17 @@ class Proxy:
 
     def _may_pass(self, request: Request) -> bool:
         """Whether it shows the credential once, names the proxy, and comes from no page of others."""
-        credentials = request.all(b"authorization")
+        credentials = [_with_lower_scheme(value) for value in request.all(b"authorization")]
         return (
-            credentials == [CREDENTIAL]
+            credentials == [_with_lower_scheme(CREDENTIAL)]
             and request.all(b"host") == [self.host]
             and {origin.lower() for origin in request.all(b"origin")} <= {b"http://" + self.host}
         )
+
+
+def _with_lower_scheme(credential: bytes) -> bytes:
+    scheme, space, pair = credential.partition(b" ")
+    return scheme.lower() + space + pair  # RFC 9110, 11.1
 
 
 _CONTROL = re.compile(rb"[\x00-\x20\x7f]")
