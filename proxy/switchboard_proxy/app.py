@@ -44,6 +44,9 @@ from .whois import Whois, WhoisUnavailable, is_allowed
 HELD_BODIES_BYTES = 64_000_000
 """Of all request bodies together that are read whole, or kept until their credential was taken."""
 ROUTES_KEPT = 1024
+WHO_AM_I = b"/api/auth/me"
+"""The dashboard's page asks this on every load, and takes 401 and 403 for the same answer (hermes-agent 0.19.0). At a
+401 without a challenge browsers forget the Basic pair and ask their user for it again: so here it becomes 403."""
 
 _JSON = (b"content-type", b"application/json")
 _ASKS_FOR_BASIC = "this proxy asks for HTTP Basic: the user and password of this peer"
@@ -315,15 +318,18 @@ class Proxy:
             self.held_bodies,
         )
 
-    def _from_agent(self, _: Call, told: Headers) -> list[Header]:
-        return headers.from_agent(told)
+    def _from_agent(self, _: Call, status: int, told: Headers) -> tuple[int, list[Header]]:
+        return status, headers.from_agent(told)
 
-    def _from_dashboard(self, call: Call, told: Headers) -> list[Header]:
-        return self._with_cookie(call, headers.to_client(told))
+    def _from_dashboard(self, call: Call, status: int, told: Headers) -> tuple[int, list[Header]]:
+        if status == 401 and call.record.path == WHO_AM_I:
+            status = 403
+        return status, self._with_cookie(call, headers.to_client(told))
 
-    def _from_webui(self, call: Call, told: Headers) -> list[Header]:
+    def _from_webui(self, call: Call, status: int, told: Headers) -> tuple[int, list[Header]]:
         assert self._upstreams.webui is not None  # noqa: S101 - it has answered
-        return self._with_cookie(call, headers.from_webui(told, mount=b"/webui", host=self._upstreams.webui.host))
+        below = headers.from_webui(told, mount=b"/webui", host=self._upstreams.webui.host)
+        return status, self._with_cookie(call, below)
 
     def _with_cookie(self, call: Call, crossing: list[Header]) -> list[Header]:
         """Give a browser that showed Basic what its WebSocket handshakes may show instead (Safari)."""

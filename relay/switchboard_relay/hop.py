@@ -26,7 +26,7 @@ class Way(NamedTuple):
 
     Attributes:
         pool: the connections to it.
-        answer_headers: which headers of an answer the client gets.
+        answer: status and headers that the client gets, of those that the upstream gave.
         failed: answers a call that got no answer.
         body_limit: bytes that a request's body may have.
         again: given the status of an answer, the head to send instead, or None: for a credential that was renewed.
@@ -34,7 +34,7 @@ class Way(NamedTuple):
     """
 
     pool: Pool
-    answer_headers: Callable[[Call, Headers], Iterable[Header]]
+    answer: Callable[[Call, int, Headers], tuple[int, Iterable[Header]]]
     failed: Callable[[Call, RelayError], None]
     body_limit: int
     again: Callable[[Call, int], bytes | None] | None = None
@@ -239,7 +239,7 @@ class Hop:
         self._forget()
         self._is_begun = True
         self._call.outcome = "done"
-        self._call.begin(reader.status, self._way.answer_headers(self._call, reader.headers))
+        self._call.begin(*self._way.answer(self._call, reader.status, reader.headers))
         return True
 
     def _release(self, connection: Connection) -> None:
@@ -287,7 +287,7 @@ class Hop:
         self._connection = None
         upstream, from_upstream = connection.hand_over(), reader.take()
         headers = [
-            *self._way.answer_headers(call, reader.headers),
+            *self._way.answer(call, 101, reader.headers)[1],
             (b"connection", b"Upgrade"),
             (b"upgrade", b"websocket"),
         ]

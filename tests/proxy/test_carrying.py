@@ -304,3 +304,11 @@ async def test_a_wrong_key_and_a_missing_agent_are_told_by_profile(tmp_path: Pat
             gone = await proxy.ask("POST", "/p/gone/v1/x", body=b"{}")
     assert [one["state"] for one in told] == ["unauthorized", "unreachable"]
     assert (gone.status, gone.json()["error"]["code"]) == (502, "agent_unreachable")
+
+
+async def test_what_the_dashboard_calls_a_401_where_no_challenge_helps_leaves_a_browser_its_credential(
+    proxy: RunningProxy, dashboard: RecordingUpstream
+) -> None:
+    dashboard.always(answer(401, body=b'{"detail":"Unauthorized"}'))
+    assert (await proxy.ask("GET", "/api/auth/me?x=1")).status == 403
+    assert (await proxy.ask("GET", "/api/config")).status == 401
