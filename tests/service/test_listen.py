@@ -4,7 +4,9 @@ import socket
 from ipaddress import ip_address
 
 import pytest
-from switchboard_service.listen import ListenError, UntrustedAddress, check_address, open_listener
+from structlog.testing import capture_logs
+from switchboard_service import listen
+from switchboard_service.listen import AddressMissing, ListenError, UntrustedAddress, check_address, open_listener
 
 
 @pytest.mark.parametrize(
@@ -62,3 +64,26 @@ def test_other_reasons_are_told_in_the_systems_words(monkeypatch: pytest.MonkeyP
 def test_a_socket_of_the_sixth_version_listens_too() -> None:
     with open_listener(ip_address("::1"), 0) as listener:
         assert listener.family == socket.AF_INET6
+
+
+async def test_it_waits_for_an_address_that_is_not_there_yet_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried, opened = [], socket.socket()
+
+    def open_in_the_end(address: object, port: int) -> socket.socket:
+        tried.append(address)
+        if len(tried) < 4:
+            raise AddressMissing("not yet")
+        return opened
+
+    monkeypatch.setattr(listen, "open_listener", open_in_the_end)
+    monkeypatch.setattr(listen, "RETRY_SECONDS", 0.01)
+    with opened, capture_logs() as told:
+        assert await listen.open_when_there(ip_address("100.64.0.9"), 9121) is opened
+    assert [line["event"] for line in told] == ["waits_for_address"]
+
+
+async def test_it_does_not_wait_for_a_port_that_is_taken() -> None:
+    with open_listener(ip_address("127.0.0.1"), 0) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(ListenError, match="is taken"):
+            await listen.open_when_there(ip_address("127.0.0.1"), port)
