@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic_settings import BaseSettings
 from switchboard_coordinator.settings import CoordinatorSettings
 from switchboard_proxy.settings import ProxySettings
+from switchboard_service.settings import load
 
 COMPOSE = Path(__file__).parents[2] / "compose"
 SERVICES = ["coordinator", "proxy"]
@@ -98,3 +100,23 @@ def test_every_setting_of_a_service_can_be_set_and_stands_in_the_example(
     assert names <= whole.keys()
     environment = parsed(service, whole, tmp_path)["environment"]
     assert environment == {name: whole[name].replace("$", "$$") for name in names}
+
+
+def test_the_folder_of_tailscaled_is_mounted_read_only_once_its_lines_count(tmp_path: Path) -> None:
+    text = (COMPOSE / "proxy.yaml").read_text()
+    told, lines = text.split("# With SWITCHBOARD_PROXY_TAILSCALE_SOCKET", 1)
+    before = yaml.safe_load(text)["services"]["proxy"]["volumes"]
+    mount = lines.split("\n", 1)[1].replace("      # ", "      ")
+    after = yaml.safe_load(told + "\n" + mount)["services"]["proxy"]["volumes"]
+    [added] = after[len(before) :]
+    socket = Path(example(with_optional=True)["SWITCHBOARD_PROXY_TAILSCALE_SOCKET"])
+    assert (added["source"], added["target"], added["read_only"]) == (str(socket.parent), str(socket.parent), True)
+
+
+def test_the_example_makes_a_proxys_settings() -> None:
+    prefix, of_compose = "SWITCHBOARD_PROXY_", {"IMAGE", "SECRETS", "STOP_GRACE_PERIOD"}
+    told = {name: value for name, value in example(with_optional=True).items() if name.startswith(prefix)}
+    settings = load(ProxySettings, {name: told[name] for name in told if name.removeprefix(prefix) not in of_compose})
+    defaults = ProxySettings(listen_address=settings.listen_address)
+    examples = {"profiles", "names", "public_origins", "tailscale_socket", "allowed_callers"}
+    assert settings.model_dump(exclude=examples) == defaults.model_dump(exclude=examples)
