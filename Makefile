@@ -81,6 +81,10 @@ loopback: .venv/ready
 test-real: .venv/ready chromium ## the tests against real hermes-agents alone, their dashboard in a browser too
 	$(RUN)/pytest tests/real_agent tests/browser
 
+.PHONY: fuzz
+fuzz: .venv/ready ## requests to smuggle, mutated by chance, through the proxy (N=1000000; SEED=… repeats a run)
+	PYTHONPATH=tests:tests/proxy $(RUN)/python -m smuggling $(or $(N),100000) $(SEED) $(if $(FIRST),--first $(FIRST))
+
 .PHONY: clean
 clean: ## remove what make brought: the environment, the tools, the caches
 	rm -rf .venv .tools .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*

@@ -20,7 +20,7 @@ async def run(cases: int, seed: int, first: int) -> int:
         for finding in found:
             print(f"\nFOUND: {finding}")
         if found:
-            print(f"\nOnce more: python -m smuggling CASES {seed} --first NUMBER")
+            print(f"\nOnce more: make fuzz N=1 SEED={seed} FIRST=<number>")
         elif not has_enough_of_both(experiment):
             print("Too few of one kind: this run shows little.")
             return 1

@@ -29,4 +29,4 @@ async def fuzz(
 def has_enough_of_both(experiment: Experiment) -> bool:
     """Whether enough cases passed, and enough were refused, for a run to show something."""
     shares = experiment.shares
-    return min(shares.passed, shares.refused) >= LEAST_SHARE * shares.cases
+    return 0 < LEAST_SHARE * shares.cases <= min(shares.passed, shares.refused)
