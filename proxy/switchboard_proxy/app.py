@@ -4,37 +4,18 @@ import time
 from collections.abc import Coroutine
 from functools import lru_cache, partial
 
-from switchboard_relay import (
-    Budget,
-    Call,
-    ConnectFailed,
-    Headers,
-    Hop,
-    RelayError,
-    RequestRefused,
-    Way,
-    WholeBody,
-    write_head,
-)
-from switchboard_relay.wire import SAFE_METHODS, Header
+from switchboard_relay import Budget, Call, RequestRefused
+from switchboard_relay.wire import Header
 from switchboard_service.logs import RequestLog
 from switchboard_service.watched import WatchedSecret
 
 from . import headers, routes
+from .carrying import WEBUI_MOUNT, Carrier
 from .door import Door, WrongCredential
-from .errors import (
-    AgentOutcomeUnknown,
-    BodyTooLarge,
-    CallerRefused,
-    CallerUnknown,
-    LockedOut,
-    NotFound,
-    ProxyError,
-    Refused,
-    Unauthorized,
-)
+from .errors import CallerRefused, CallerUnknown, LockedOut, NotFound, ProxyError, Refused, Unauthorized
 from .lockout import Lockout
-from .metrics import Metrics, Traffic
+from .metrics import Metrics
+from .passage import Passage
 from .profiles import Profiles
 from .routes import Route, Side
 from .settings import ProxySettings
@@ -44,41 +25,9 @@ from .whois import Whois, WhoisUnavailable, is_allowed
 HELD_BODIES_BYTES = 64_000_000
 """Of all request bodies together that are read whole, or kept until their credential was taken."""
 ROUTES_KEPT = 1024
-WHO_AM_I = b"/api/auth/me"
-"""The dashboard's page asks this on every load, and takes 401 and 403 for the same answer (hermes-agent 0.19.0). At a
-401 without a challenge browsers forget the Basic pair and ask their user for it again: so here it becomes 403."""
 
 _JSON = (b"content-type", b"application/json")
 _ASKS_FOR_BASIC = "this proxy asks for HTTP Basic: the user and password of this peer"
-
-
-class Passage:
-    """What the proxy knows of one call."""
-
-    __slots__ = (
-        "address",
-        "began",
-        "caller",
-        "is_admitted",
-        "is_guesser",
-        "is_told",
-        "path",
-        "query",
-        "route",
-        "traffic",
-        "untold",
-    )
-
-    def __init__(self, call: Call, traffic: Traffic) -> None:
-        self.began = time.perf_counter()
-        self.address = call.address[0]
-        self.path, mark, query = call.target.partition(b"?")
-        self.query = mark + query
-        self.traffic = traffic
-        self.route: Route | None = None
-        self.caller: str | None = None
-        self.is_admitted = self.is_guesser = False
-        self.is_told, self.untold = True, 0
 
 
 class Proxy:
@@ -108,7 +57,9 @@ class Proxy:
         self._upstreams = Upstreams.of(settings)
         self._profiles = Profiles(self._upstreams)
         self.held_bodies = Budget(HELD_BODIES_BYTES)
-        self._ways = {upstream: self._way(upstream) for upstream in self._upstreams}
+        self._carriers = {
+            upstream: Carrier(upstream, self._door, self.held_bodies, self._refuse) for upstream in self._upstreams
+        }
         self._find = lru_cache(ROUTES_KEPT)(partial(routes.find, profiles=frozenset(settings.profiles)))
         self._lockout, self._strangers = Lockout(), Lockout()
         self._whois = Whois(settings.tailscale_socket) if settings.tailscale_socket else None
@@ -170,20 +121,7 @@ class Proxy:
             self._tell_of_stranger(passage)
         if not passage.is_told:
             return
-        line = {
-            "client": passage.address,
-            "method": call.method.decode("ascii"),
-            "path": passage.path.decode("ascii"),
-            "status": call.status,
-            "bytes": call.body_bytes,
-            "outcome": call.outcome,
-            "duration_ms": round(duration * 1000, 2),
-        }
-        if passage.caller is not None:
-            line["caller"] = passage.caller
-        if passage.untold:
-            line["untold"] = passage.untold
-        self._log.line(line)
+        self._log.line(passage.line(call, duration))
 
     # The way of a call.
 
@@ -242,15 +180,15 @@ class Proxy:
             self._answer_itself(call, route)
             return
         upstream = self._upstream(route)
-        if passage.path == b"/webui":
+        if passage.path == WEBUI_MOUNT:
             call.outcome = "done"
-            call.answer(308, ((b"location", b"webui/" + passage.query),), b"")
+            call.answer(308, ((b"location", WEBUI_MOUNT[1:] + b"/" + passage.query),), b"")
             return
         self._count_for(passage, route.side)
         if upstream.side is Side.AGENT and not self._profiles.is_believed(route.profile):
             self._answer_later(call, self._carry_when_confirmed(call, upstream, route.profile))
         else:
-            self._carry(call, upstream)
+            self._carriers[upstream].carry(call)
 
     def _upstream(self, route: Route) -> Upstream:
         if route.side is Side.AGENT:
@@ -268,90 +206,7 @@ class Proxy:
 
     async def _carry_when_confirmed(self, call: Call, upstream: Upstream, profile: str) -> None:
         await self._profiles.confirm(profile)
-        self._carry(call, upstream)
-
-    def _carry(self, call: Call, upstream: Upstream) -> None:
-        if call.length is not None and call.length > upstream.body_limit:
-            raise BodyTooLarge(f"the body has {call.length} bytes; {upstream.words} takes {upstream.body_limit}")
-        if upstream.side is Side.WEBUI and call.method not in SAFE_METHODS:
-            self._door.check_referer(call.headers)
-        if call.is_chunked and upstream.side is Side.AGENT:
-            # An agent gets a length always: it answers a long chunked body with a wrong 400 (hermes-agent 0.19.0).
-            WholeBody(call, upstream.body_limit, self.held_bodies, partial(self._set_out, upstream=upstream)).start()
-        else:
-            self._set_out(call, upstream)
-
-    def _set_out(self, call: Call, upstream: Upstream) -> None:
-        is_streaming = call.is_chunked and not call.has_whole_body
-        try:
-            Hop(call, self._ways[upstream], self._head(call, upstream), is_chunked=is_streaming).start()
-        except ProxyError as error:
-            self._refuse(call, error)
-
-    def _head(self, call: Call, upstream: Upstream) -> bytes:
-        """The head of a call as its upstream gets it."""
-        crossing = headers.to_upstream(call.headers, host=upstream.host, bearer=upstream.bearer, upgrade=call.upgrade)
-        if upstream.side is Side.WEBUI:
-            crossing = [header for header in crossing if header[0] != b"referer"]
-        if call.length is not None:
-            crossing.append((b"content-length", b"%d" % call.length))
-        elif call.is_chunked:
-            if call.has_whole_body:
-                crossing.append((b"content-length", b"%d" % call.waiting_body_bytes))
-            else:
-                crossing.append((b"transfer-encoding", b"chunked"))
-        passage: Passage = call.record
-        assert passage.route is not None  # noqa: S101 - found before anything is carried
-        target = upstream.prefix + passage.route.path + passage.query
-        return write_head(b"%b %b HTTP/1.1" % (call.method, target), crossing)
-
-    # What comes back.
-
-    def _way(self, upstream: Upstream) -> Way:
-        by_side = {Side.AGENT: self._from_agent, Side.DASHBOARD: self._from_dashboard, Side.WEBUI: self._from_webui}
-        return Way(
-            upstream.pool,
-            by_side[upstream.side],
-            partial(self._answer_for, upstream),
-            upstream.body_limit,
-            partial(self._again, upstream) if upstream.key is not None else None,
-            self.held_bodies,
-        )
-
-    def _from_agent(self, _: Call, status: int, told: Headers) -> tuple[int, list[Header]]:
-        return status, headers.from_agent(told)
-
-    def _from_dashboard(self, call: Call, status: int, told: Headers) -> tuple[int, list[Header]]:
-        if status == 401 and call.record.path == WHO_AM_I:
-            status = 403
-        return status, self._with_cookie(call, headers.to_client(told))
-
-    def _from_webui(self, call: Call, status: int, told: Headers) -> tuple[int, list[Header]]:
-        assert self._upstreams.webui is not None  # noqa: S101 - it has answered
-        below = headers.from_webui(told, mount=b"/webui", host=self._upstreams.webui.host)
-        return status, self._with_cookie(call, below)
-
-    def _with_cookie(self, call: Call, crossing: list[Header]) -> list[Header]:
-        """Give a browser that showed Basic what its WebSocket handshakes may show instead (Safari)."""
-        is_page = any(name == b"content-type" and value.lower().startswith(b"text/html") for name, value in crossing)
-        if is_page and call.upgrade is None:
-            crossing.append((b"set-cookie", self._door.cookie_for(call.headers, now=time.time())))
-        return crossing
-
-    def _again(self, upstream: Upstream, call: Call, status: int) -> bytes | None:
-        """After an agent's 401 its key file is read once more: the head with the new key, if there is one."""
-        if status != 401 or upstream.key is None or not upstream.key.refresh():
-            return None
-        return self._head(call, upstream)
-
-    def _answer_for(self, upstream: Upstream, call: Call, error: RelayError) -> None:
-        """Our own answer for an upstream that gave none."""
-        if isinstance(error, ConnectFailed):
-            words = f"{upstream.words} on this machine takes no connection ({error}); is it running?"
-            self._refuse(call, upstream.unreachable(words))
-        else:
-            words = f"{upstream.words} on this machine took the request and gave no answer ({error}); it may have run"
-            self._refuse(call, AgentOutcomeUnknown(words))
+        self._carriers[upstream].carry(call)
 
     # What the proxy answers itself.
 

@@ -1,7 +1,7 @@
 """Carries one HTTP exchange between two sides: bytes, streams, who leaves first. Knows no product word.
 
-A `Pool` holds the connections to one origin and opens an `Exchange` on one of them; `Transport` offers the same pools
-to httpx. A `Server` takes the `Call`s of clients, strictly read; a `Hop` carries one of them over a pool.
+A `Pool` holds the connections to one origin and opens an `Exchange` on one of them. A `Server` takes the `Call`s of
+clients, strictly read; a `Hop` carries one of them over a pool.
 """
 
 from .budget import Budget
@@ -17,12 +17,11 @@ from .errors import (
     ConnectTimedOut,
     RelayError,
 )
-from .front import Limits, Server
 from .hop import Hop, Way
 from .leaving import Client, leaving_with_client
 from .pool import Exchange, Pool
 from .requests import RequestRefused
-from .transport import Transport
+from .server import Limits, Server
 from .whole_body import WholeBody
 from .wire import Headers, Request
 from .wire import head as write_head
@@ -49,7 +48,6 @@ __all__ = [
     "Request",
     "RequestRefused",
     "Server",
-    "Transport",
     "Way",
     "WholeBody",
     "leaving_with_client",

@@ -8,38 +8,34 @@
     └── AnswerBroken            the answer began and broke off before its end
     ClientLeft                  the client went away while its request was still being read
     BodyTooLarge                the client's request body is larger than the caller allows
-
-The errors of `RelayError` are httpx errors too, so that a caller of `Transport` may catch either.
 """
 
-import httpx
 
-
-class RelayError(httpx.TransportError):
+class RelayError(Exception):
     """An exchange that did not end well."""
 
     was_sent = True
 
 
-class ConnectFailed(RelayError, httpx.ConnectError):
+class ConnectFailed(RelayError):
     """The upstream refused the connection, or its name or network is not known."""
 
     was_sent = False
 
 
-class ConnectTimedOut(ConnectFailed, httpx.ConnectTimeout):
+class ConnectTimedOut(ConnectFailed):
     """The upstream did not accept the connection in time."""
 
 
-class AnswerMissing(RelayError, httpx.ReadError):
+class AnswerMissing(RelayError):
     """The request left, and the connection ended before an answer began."""
 
 
-class AnswerInvalid(RelayError, httpx.RemoteProtocolError):
+class AnswerInvalid(RelayError):
     """The upstream sent what is no HTTP/1 answer, or one that could be read in two ways."""
 
 
-class AnswerBroken(RelayError, httpx.RemoteProtocolError):
+class AnswerBroken(RelayError):
     """The answer began, and broke off before its end."""
 
 
