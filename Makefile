@@ -85,6 +85,11 @@ test-real: .venv/ready chromium ## the tests against real hermes-agents alone, t
 fuzz: .venv/ready ## requests to smuggle, mutated by chance, through the proxy (N=1000000; SEED=… repeats a run)
 	PYTHONPATH=tests:tests/proxy $(RUN)/python -m smuggling $(or $(N),100000) $(SEED) $(if $(FIRST),--first $(FIRST))
 
+.PHONY: test-long
+test-long: .venv/ready ## the properties with fifty times the examples, and a million requests to smuggle: about half an hour
+	$(RUN)/pytest --hypothesis-profile long tests/relay tests/proxy tests/coordinator
+	@$(MAKE) --no-print-directory fuzz N=1000000
+
 .PHONY: clean
 clean: ## remove what make brought: the environment, the tools, the caches
 	rm -rf .venv .tools .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*

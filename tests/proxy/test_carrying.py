@@ -312,3 +312,15 @@ async def test_what_the_dashboard_calls_a_401_where_no_challenge_helps_leaves_a_
     dashboard.always(answer(401, body=b'{"detail":"Unauthorized"}'))
     assert (await proxy.ask("GET", "/api/auth/me?x=1")).status == 403
     assert (await proxy.ask("GET", "/api/config")).status == 401
+
+
+async def test_a_body_that_is_refused_while_its_profile_is_asked_about_is_no_fault(tmp_path: Path) -> None:
+    async with MockAgent("nas", key=KEY, profiles=("default", "work"), multiplex=True) as mock:
+        work = Profile(port=mock.api_port, prefix="/p/work", key_file="api_server_key")
+        profiles = {"default": Profile(port=mock.api_port), "work": work}
+        async with running_proxy(tmp_path, profiles, mock.dashboard_port, max_body_bytes=10) as proxy:
+            async with proxy.connect() as client:
+                client.send(proxy.head("POST", "/p/work/v1/x", "Transfer-Encoding: chunked") + chunk(b"x" * 11))
+                reply = await client.reply()
+            assert (reply.status, reply.json()["error"]["code"]) == (413, "body_too_large")
+            assert mock.turns == []
