@@ -1,6 +1,8 @@
 """Imports run one way, and pure modules stay pure."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,3 +73,9 @@ def test_what_a_member_imports_it_declares() -> None:
         used = set().union(*(imported(file) for file in (ROOT / folder).glob("*.py")))
         for name in used & below:
             assert f'"{name.replace("_", "-")}"' in declared
+
+
+def test_a_proxy_starts_without_what_only_a_coordinator_needs() -> None:
+    script = "import sys, switchboard_proxy.cli; print(*{name.split('.')[0] for name in sys.modules})"
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
+    assert not {"httpx", "httpcore", "uvicorn", "starlette", "anyio", "typer", "yaml"} & {*told.stdout.split()}

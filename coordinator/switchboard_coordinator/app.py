@@ -11,7 +11,6 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from switchboard_relay import Transport
 
 from .consumers import Consumers
 from .edge import Edge, error_response
@@ -23,6 +22,7 @@ from .remote_agent import Invoke
 from .roster import Roster
 from .roster_surface import RosterSurface
 from .settings import CoordinatorSettings
+from .transport import Transport
 from .turns import Turns
 from .watch import Watch
 

@@ -12,7 +12,6 @@ from switchboard_service import logs
 from switchboard_service.listen import ListenError, UntrustedAddress, check_address, open_listener
 from switchboard_service.mistakes import MistakesFound
 from switchboard_service.secret_file import SecretError, SecretFile
-from switchboard_service.serve import serve as serve_app
 from switchboard_service.settings import load
 
 from . import ask as asking
@@ -22,6 +21,7 @@ from .consumers import Consumers, add_consumer, read_consumers
 from .lane_printer import Piece
 from .peers_file import PeersFile, read_peers, schema
 from .peers_table import peers_table
+from .serve import serve as serve_app
 from .settings import CoordinatorSettings
 
 EX_FAILED, EX_USAGE, EX_CONFIG = 1, 2, 78

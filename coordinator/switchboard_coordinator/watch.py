@@ -7,7 +7,7 @@ import time
 import httpx
 import structlog
 from pydantic import BaseModel, ValidationError
-from switchboard_relay import ConnectTimedOut
+from switchboard_relay import ConnectTimedOut, RelayError
 
 from .peer import Peer
 from .roster import Found, Roster, State, summed_up
@@ -72,7 +72,7 @@ class Watch:
                 )
         except ConnectTimedOut:
             return Found("down", "the machine does not answer: is it awake and on the tailnet?"), {}
-        except (httpx.HTTPError, TimeoutError) as error:
+        except (RelayError, httpx.HTTPError, TimeoutError) as error:
             return Found("down", f"its proxy does not answer: {str(error) or 'it is silent'}"), {}
         if answer.status_code == 401:
             peer.credential.refuse(credential)

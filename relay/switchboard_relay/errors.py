@@ -8,6 +8,8 @@
     └── AnswerBroken            the answer began and broke off before its end
     ClientLeft                  the client went away while its request was still being read
     BodyTooLarge                the client's request body is larger than the caller allows
+
+Nobody but the callers of this package turns them into answers.
 """
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from coordinator.stage import OddPeer, Stage, heard, refusal, streaming
 from switchboard_coordinator import app
-from switchboard_relay import Transport
+from switchboard_coordinator.transport import Transport
 from waiting import until
 
 ROLE = b'data: {"id":"1","choices":[{"index":0,"delta":{"role":"assistant"},"finish_reason":null}]}\n\n'

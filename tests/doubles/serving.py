@@ -8,8 +8,8 @@ from ipaddress import ip_address
 from typing import Any
 
 import uvicorn
+from switchboard_coordinator.serve import server_config
 from switchboard_service.listen import open_listener
-from switchboard_service.serve import server_config
 from waiting import until
 
 END_SECONDS = 5.0

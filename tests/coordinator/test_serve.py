@@ -13,8 +13,8 @@ from typing import Any
 
 import httpx
 import pytest
+from switchboard_coordinator.serve import serve
 from switchboard_service.listen import open_listener
-from switchboard_service.serve import serve
 from waiting import until
 
 TESTS = Path(__file__).parents[1]
@@ -36,7 +36,7 @@ class Service:
 @asynccontextmanager
 async def service(drain_seconds: float) -> AsyncIterator[Service]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "service.serving", str(drain_seconds)),
+        *(sys.executable, "-m", "coordinator.serving", str(drain_seconds)),
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(TESTS)},
     )

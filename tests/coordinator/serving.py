@@ -1,4 +1,4 @@
-"""A service of its own for the tests of `serve`: `python -m service.serving DRAIN_SECONDS`, in a process of its own.
+"""A service for the tests of `serve`: `python -m coordinator.serving DRAIN_SECONDS`, in a process of its own.
 
 It prints its port, answers `/quick` at once and `/slow` when told by SIGUSR1, holds `/endless` open for ever, breaks on
 `/broken`, and prints what it releases.
@@ -11,9 +11,9 @@ from ipaddress import ip_address
 from typing import Any
 
 import structlog
+from switchboard_coordinator.serve import serve
 from switchboard_service import logs
 from switchboard_service.listen import open_listener
-from switchboard_service.serve import serve
 
 go = asyncio.Event()
 
