@@ -213,8 +213,7 @@ class Experiment:
         async with asyncio.timeout(SETTLE_SECONDS):
             for _ in range(PROBES):
                 writer.write(probe)
-                while not _ANSWER.search(await reader.read(65536)):
-                    pass
+                await reader.readuntil(b"\r\n\r\n")
         writer.transport.abort()
 
     def _judge(self, client: _Client) -> Finding | None:

@@ -14,8 +14,7 @@ from doubles.running_proxy import PASSWORD
 from .strict_reader import Request
 
 USER = "coordinator"
-PAIR = f"{USER}:{PASSWORD}".encode()
-CREDENTIAL = b"Basic " + b64encode(PAIR)
+CREDENTIAL = b"Basic " + b64encode(f"{USER}:{PASSWORD}".encode())
 NAME = "proxy.example"
 HOST = b"proxy.example:00000"
 """Stands in every case for the proxy's name and port, as many bytes as they will have."""
