@@ -21,7 +21,7 @@ def read_private(path: Path, limit: int) -> bytes:
     """The first `limit` bytes of a file that nobody but its owner may read.
 
     Raises:
-        SecretError: the file is missing, no regular file, or open to others.
+        SecretError: the file is missing, no regular file, open to others, or cannot be read.
     """
     try:
         # A pipe in the place of the file must not hold up the start: hence O_NONBLOCK.
@@ -39,6 +39,8 @@ def read_private(path: Path, limit: int) -> bytes:
         if mode & 0o077:
             raise SecretError(f"{path} is open to group or others (mode {stat.S_IMODE(mode):04o}): chmod 0400 {path}")
         return os.read(descriptor, limit)
+    except OSError as error:
+        raise SecretError(f"{path} cannot be read: {error.strerror}") from None
     finally:
         os.close(descriptor)
 
@@ -58,12 +60,15 @@ class SecretFile:
         return self._checked(read_private(self.path, MAX_LENGTH + 2))
 
     def signature(self) -> tuple[int, int, int] | None:
-        """Changes when the file does: modification time in ns, size, inode. None where there is no file to see."""
+        """Changes when the file does, its mode and owner too: change time in ns, size, inode. None: no file to see.
+
+        Not the modification time, which `cp -p` and `rsync -t` set back, and which no chmod moves.
+        """
         try:
             status = self.path.stat()
         except OSError:
             return None
-        return status.st_mtime_ns, status.st_size, status.st_ino
+        return status.st_ctime_ns, status.st_size, status.st_ino
 
     def _checked(self, content: bytes) -> str:
         value = content.removesuffix(b"\n")

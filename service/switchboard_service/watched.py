@@ -40,7 +40,6 @@ class WatchedSecret:
             if str(error) != self._told:
                 self._told = str(error)
                 _log.warning("secret_unfit", problem=str(error), remedy="the one read before stays in force")
-            self._signature = None
             return False
         self._told = None
         has_changed = value != self.value
@@ -48,8 +47,9 @@ class WatchedSecret:
         return has_changed
 
     def refresh_if_changed(self) -> bool:
-        """`refresh`, if the file looks different from how it was read last."""
-        return self._file.signature() != self._signature and self.refresh()
+        """`refresh`, if the file looks different from how it was read last, or was unfit then."""
+        was_unfit = self._told is not None
+        return (was_unfit or self._file.signature() != self._signature) and self.refresh()
 
     def _read(self) -> str | None:
         if self._optional and self._signature is None:

@@ -1,5 +1,6 @@
 """Where a service may listen, and what is set on its socket."""
 
+import asyncio
 import socket
 from ipaddress import ip_address
 
@@ -80,6 +81,27 @@ async def test_it_waits_for_an_address_that_is_not_there_yet_and_says_so(monkeyp
     with opened, capture_logs() as told:
         assert await listen.open_when_there(ip_address("100.64.0.9"), 9121) is opened
     assert [line["event"] for line in told] == ["waits_for_address"]
+
+
+async def test_it_does_not_wait_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(address: object, port: int) -> socket.socket:
+        raise AddressMissing("not here")
+
+    monkeypatch.setattr(listen, "open_listener", missing)
+    for address in ("127.0.0.1", "::1"):
+        async with asyncio.timeout(5):
+            with capture_logs() as told, pytest.raises(AddressMissing):
+                await listen.open_when_there(ip_address(address), 9121)
+        assert not told
+
+
+def test_a_machine_without_this_version_of_ip_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object) -> socket.socket:
+        raise OSError(97, "Address family not supported by protocol")
+
+    monkeypatch.setattr(socket, "socket", unknown)
+    with pytest.raises(ListenError, match="cannot listen on ::1 port 9121: Address family not supported"):
+        open_listener(ip_address("::1"), 9121)
 
 
 async def test_it_does_not_wait_for_a_port_that_is_taken() -> None:

@@ -1,5 +1,6 @@
 """Secrets come from files that nobody else may read, and no text ever shows one."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -80,6 +81,17 @@ def test_a_file_of_another_user_is_told_as_such(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(os, "open", refused)
     with pytest.raises(SecretError, match=f"must belong to the user {os.geteuid()}"):
         read_private(tmp_path / "x", 1)
+
+
+def test_a_disk_that_gives_nothing_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = written(tmp_path, SECRET.encode())
+
+    def broken(*_: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "read", broken)
+    with pytest.raises(SecretError, match="cannot be read: Input/output error"):
+        read_private(file, 1)
 
 
 def test_the_signature_changes_with_the_file(tmp_path: Path) -> None:

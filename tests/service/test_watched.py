@@ -1,6 +1,7 @@
 """A secret follows its file, and outlives what is wrong with it."""
 
 import asyncio
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -59,6 +60,50 @@ def test_an_optional_one_may_come_and_go(tmp_path: Path) -> None:
     path.unlink()
     assert secret.refresh_if_changed()
     assert secret.value is None
+
+
+def test_an_optional_one_that_became_unfit_counts_no_more_once_it_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "next"
+    write(path, FIRST)
+    secret = WatchedSecret(SecretFile(path), optional=True)
+    write(path, "")
+    with capture_logs():
+        assert not secret.refresh_if_changed()
+    assert str(secret.value) == FIRST
+    path.unlink()
+    assert secret.refresh_if_changed()
+    assert secret.value is None
+
+
+def test_a_file_opened_to_others_in_place_is_told_and_mended_in_place(path: Path) -> None:
+    secret = WatchedSecret(SecretFile(path))
+    path.chmod(0o444)
+    with capture_logs() as told:
+        assert not secret.refresh_if_changed()
+    assert ["open to group or others" in line["problem"] for line in told] == [True]
+    path.chmod(0o600)
+    path.write_text(SECOND)
+    assert (secret.refresh_if_changed(), secret.value) == (True, SECOND)
+
+
+def test_new_text_under_the_old_modification_time_is_seen(path: Path) -> None:
+    path.chmod(0o600)
+    secret, before = WatchedSecret(SecretFile(path)), path.stat()
+    path.write_text(FIRST[::-1])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_mtime_ns, path.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
+    assert (secret.refresh_if_changed(), secret.value) == (True, FIRST[::-1])
+
+
+def test_what_is_unfit_is_told_again_when_it_is_unfit_in_another_way_or_anew(path: Path) -> None:
+    secret = WatchedSecret(SecretFile(path))
+    with capture_logs() as told:
+        for value in ("", "", "abc", SECOND, ""):
+            write(path, value)
+            secret.refresh_if_changed()
+    assert [words in line["problem"] for words, line in zip(("empty", "short", "empty"), told, strict=True)] == [
+        True
+    ] * 3
 
 
 def test_at_the_start_it_must_be_fit(tmp_path: Path) -> None:
