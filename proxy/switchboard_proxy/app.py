@@ -67,8 +67,11 @@ class Proxy:
 
     @property
     def secrets(self) -> list[WatchedSecret]:
-        """Every secret whose file may change; tell `renew` when one did."""
-        return [*self._passwords, *self._upstreams.keys()]
+        """Every secret whose file may change; tell `renew` when one did.
+
+        The next password comes before the one in force, whose place it takes by a rename: so a look never misses both.
+        """
+        return [*reversed(self._passwords), *self._upstreams.keys()]
 
     def renew(self) -> None:
         """Let the passwords count that their files hold now."""

@@ -83,6 +83,19 @@ async def test_a_pair_is_rotated_under_load_without_a_dropped_request(
     assert len(statuses) > 10
 
 
+async def test_the_next_password_counts_also_when_it_is_renamed_in_the_middle_of_a_look(
+    proxy: RunningProxy, tmp_path: Path
+) -> None:
+    replace(tmp_path / "proxy_password_next", NEXT)
+    first, *others = proxy.app.secrets
+    first.refresh()
+    (tmp_path / "proxy_password_next").rename(tmp_path / "proxy_password")
+    for secret in others:
+        secret.refresh()
+    proxy.app.renew()
+    assert (await proxy.ask("GET", "/-/ready", credential=NEXT_BASIC)).status == 200
+
+
 async def test_sighup_reads_the_files_at_once(command: ProxyCommand) -> None:
     replace(command.secrets / "proxy_password", NEXT)
     command.signal(signal.SIGHUP)
