@@ -97,10 +97,19 @@ def test_no_layer_holds_the_builders_certificates_or_a_build_secret(engine: dock
         assert b"certifi/cacert.pem,sha256=" + digest in records, name
 
 
+def test_a_proxy_adds_little_to_its_base(engine: docker.DockerClient) -> None:
+    image, base = (engine.images.get(name).attrs["Size"] for name in (PROXY_IMAGE, BASE))
+    print(f"{(image - base) / 1e6:.1f} MB over {BASE}")
+    assert image - base <= 80e6
+
+
 @pytest.mark.parametrize(
     ("image", "others"),
     [
-        (PROXY_IMAGE, ("switchboard_coordinator", "switchboard_mock_agent", "aiohttp", "typer", "pip")),
+        (
+            PROXY_IMAGE,
+            ("switchboard_coordinator", "switchboard_mock_agent", "aiohttp", "httpx", "uvicorn", "typer", "pip"),
+        ),
         (COORDINATOR_IMAGE, ("switchboard_proxy", "switchboard_mock_agent", "aiohttp", "pip")),
         (MOCK_AGENT_IMAGE, ("switchboard_coordinator", "switchboard_proxy", "switchboard_relay", "pip")),
     ],
