@@ -256,8 +256,13 @@ class Experiment:
             if passage is not None and (client.reading.end is End.WAITING or passage.side != "agent"):
                 begun.append(passage)
         nobodys = []
-        for half in halves:
-            whose = next((passage for passage in begun if _may_be(half, passage)), None)
+        # The longest half first, each to the shortest that it may be: so that none takes what another needs.
+        for half in sorted(halves, key=lambda half: -len(half.data)):
+            whose = min(
+                (passage for passage in begun if _may_be(half, passage)),
+                key=lambda passage: len(passage.body),
+                default=None,
+            )
             if whose is None:
                 nobodys.append(half)
             else:

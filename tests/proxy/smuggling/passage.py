@@ -58,7 +58,7 @@ class Proxy:
         credentials = [_with_lower_scheme(value) for value in request.all(b"authorization")]
         return (
             credentials == [_with_lower_scheme(CREDENTIAL)]
-            and request.all(b"host") == [self.host]
+            and [host.lower() for host in request.all(b"host")] == [self.host]
             and {origin.lower() for origin in request.all(b"origin")} <= {b"http://" + self.host}
         )
 

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import AsyncIterator
+from itertools import permutations
 
 import pytest
 from doubles.raw_client import RawClient
@@ -11,6 +12,7 @@ from .careless_proxy import careless_proxy
 from .corpus import GET, SIZED
 from .experiment import Case
 from .passage import CREDENTIAL, Passage, Proxy
+from .stage import proxy_process
 from .strict_reader import read
 from .witness import Half, Witnesses, witnesses
 
@@ -111,3 +113,11 @@ async def test_what_comes_out_and_is_no_cases_own_is_found(data: bytes) -> None:
         found = await experiment.run([Case("good", (GET.encode(),)), Case("good too", (SIZED.encode(),))])
     assert found
     assert all(not finding.is_silence for finding in found)
+
+
+async def test_halves_are_told_apart_by_how_much_came_of_them() -> None:
+    head = GET.replace("GET", "POST").removesuffix("\r\n").encode() + b"Transfer-Encoding: chunked\r\n\r\n"
+    cases = [Case("long", (head + b"5\r\nhello\r\n",)), Case("empty", (head,)), Case("short", (head + b"5\r\nhe",))]
+    async with proxy_process() as experiment:
+        for order in permutations(cases):
+            assert await experiment.run(order) == []
