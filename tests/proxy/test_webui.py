@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from doubles.raw_client import RawClient
 from doubles.recording_upstream import RecordingUpstream, recording_upstream
 from doubles.running_proxy import RunningProxy, running_proxy
 from doubles.webui import webui
@@ -30,19 +31,32 @@ async def test_it_is_asked_without_the_prefix_by_its_own_name_and_from_nowhere(
     door: RunningProxy, page: RecordingUpstream
 ) -> None:
     here = f"http://{door.host}"
-    reply = await door.ask(
-        "POST",
-        "/webui/api/chat?x=1",
-        f"Origin: {here}",
-        f"Referer: {here}/webui/",
-        "Cookie: hermes_session=1",
-        body=b"hi",
-    )
+    sent = (f"Origin: {here}", f"Referer: {here}/webui/", "Sec-Fetch-Site: same-origin", "Cookie: hermes_session=1")
+    reply = await door.ask("POST", "/webui/api/chat?x=1", *sent, body=b"hi")
     assert (reply.status, reply.body) == (200, b"/api/chat?x=1")
     [asked] = page.requests
     assert (asked.all("host"), asked.body) == ([f"127.0.0.1:{page.port}"], b"hi")
     assert (asked.all("origin"), asked.all("referer"), asked.all("authorization")) == ([], [], [])
     assert asked.all("cookie") == ["hermes_session=1"]
+
+
+@pytest.mark.parametrize(
+    ("told", "status"),
+    [
+        ("Accept: */*", 200),
+        ("Origin: http://nas.example:9121", 403),
+        ("Referer: http://nas.example:9121/webui/", 403),
+        ("Sec-Fetch-Site: cross-site", 403),
+        ("Sec-Fetch-Site: same-origin", 200),
+    ],
+)
+async def test_by_itself_it_refuses_what_a_browser_says_at_the_proxys_name(
+    told: str, status: int, page: RecordingUpstream
+) -> None:
+    async with RawClient(page.port) as client:
+        head = f"POST /api/chat HTTP/1.1\r\nHost: 127.0.0.1:{page.port}\r\n{told}\r\nContent-Length: 0\r\n\r\n"
+        client.send(head.encode())
+        assert (await client.reply()).status == status
 
 
 async def test_where_it_leads_is_below_the_prefix(door: RunningProxy) -> None:
