@@ -5,9 +5,10 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from doubles.running_proxy import KEY, PASSWORD, RunningDoor, write_secret
@@ -48,9 +49,17 @@ class ProxyCommand(RunningDoor):
 
 @asynccontextmanager
 async def proxy_command(
-    folder: Path, *, agent_port: int, dashboard_port: int, **settings: str
+    folder: Path,
+    *,
+    agent_port: int,
+    dashboard_port: int,
+    environment: Mapping[str, str] = MappingProxyType({}),
+    **settings: str,
 ) -> AsyncIterator[ProxyCommand]:
-    """The command with secrets in `folder`, once it answers; `settings` without their prefix."""
+    """The command with secrets in `folder`, once it answers.
+
+    `settings` come without their prefix, `environment` is for what runs the command.
+    """
     write_secret(folder / "proxy_password", PASSWORD)
     write_secret(folder / "api_server_key", KEY)
     port = free_port("127.0.0.1")
@@ -62,7 +71,8 @@ async def proxy_command(
         "DASHBOARD_PORT": str(dashboard_port),
         **settings,
     }
-    environ = {"PATH": os.environ["PATH"]} | {f"SWITCHBOARD_PROXY_{name}": value for name, value in told.items()}
+    environ = {f"SWITCHBOARD_PROXY_{name}": value for name, value in told.items()}
+    environ |= {"PATH": os.environ["PATH"], **environment}
     with folder.with_suffix(".log").open("wb") as output:
         process = await asyncio.create_subprocess_exec(COMMAND, "serve", env=environ, stdout=output)
     proxy = ProxyCommand(port, process, folder)

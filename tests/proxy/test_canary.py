@@ -14,6 +14,10 @@ GUESS = "canary-of-a-guess-0123456789"
 QUERY = "canary-of-a-session-token-01"
 COOKIE = "canary-of-a-cookie-0123456789"
 BODY = "canary-of-a-users-text-012345"
+OFFER = (
+    *("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"),
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
 OF_THE_MACHINE = (PASSWORD, NEXT, KEY, BASIC.split()[1], basic("coordinator", NEXT).split()[1])
 OF_CLIENTS = (GUESS, basic("coordinator", GUESS).split()[1], QUERY, COOKIE, BODY)
 
@@ -24,11 +28,19 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "secrets"
 
 
+@pytest.mark.parametrize("environment", [{}, {"PYTHONDEVMODE": "1"}], ids=["as usual", "all that Python warns of"])
 async def test_no_secret_shows(
-    folder: Path, agent: RecordingUpstream, dashboard: RecordingUpstream, capfd: pytest.CaptureFixture[str]
+    environment: dict[str, str],
+    folder: Path,
+    agent: RecordingUpstream,
+    dashboard: RecordingUpstream,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     write_secret(folder / "proxy_password_next", NEXT)
-    async with proxy_command(folder, agent_port=agent.port, dashboard_port=dashboard.port) as command:
+    async with proxy_command(
+        folder, agent_port=agent.port, dashboard_port=dashboard.port, environment=environment
+    ) as command:
+        socket_cookie = await shown_to_a_socket(command, dashboard)
         told = await everything_asked(command, agent, dashboard)
         process = Path(f"/proc/{command.process.pid}")
         told += [(process / name).read_text(errors="replace") for name in ("cmdline", "environ")]
@@ -37,7 +49,20 @@ async def test_no_secret_shows(
         told += [command.output.read_text(), *capfd.readouterr()]
     written = "\n".join(told)
     assert len(command.lines("request")) >= 5
-    assert [secret for secret in (*OF_THE_MACHINE, *OF_CLIENTS) if secret in written] == []
+    assert [secret for secret in (*OF_THE_MACHINE, *OF_CLIENTS, socket_cookie) if secret in written] == []
+
+
+async def shown_to_a_socket(command: ProxyCommand, dashboard: RecordingUpstream) -> str:
+    """The cookie that a page brought, shown at a handshake; its signature."""
+    dashboard.always(answer(200, "Content-Type: text/html", body=b"<html>"))
+    [cookie] = (await command.ask("GET", "/")).all("set-cookie")
+    pair = cookie.split(";")[0]
+    headers = (*OFFER, f"Origin: http://{command.host}", f"Cookie: {pair}")
+    for path in (f"/api/ws?token={QUERY}", "/-/none"):
+        await command.ask("GET", path, *headers, credential=None)
+    assert (await command.ask("GET", "/api/ws", *OFFER, f"Cookie: {pair}", credential=None)).status == 401
+    dashboard.always(answer(200, body=b"ok"))  # no other answer brings one
+    return pair.partition(".")[2]
 
 
 async def everything_asked(command: ProxyCommand, agent: RecordingUpstream, dashboard: RecordingUpstream) -> list[str]:
