@@ -2,16 +2,12 @@
 
 import asyncio
 import logging
-import os
-import select
-import stat
-import sys
-from contextlib import suppress
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import orjson
 import structlog
+
+from .output import Output, json_line, standard_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +27,8 @@ def configure(expected: "Iterable[type[BaseException]]" = ()) -> None:
             structlog.processors.JSONRenderer(serializer=orjson.dumps),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.BytesLoggerFactory(),
+        # Of a file structlog needs `write` and `flush` alone.
+        logger_factory=structlog.BytesLoggerFactory(cast("BinaryIO", standard_output())),
         cache_logger_on_first_use=True,
     )
     handler = _Forward()
@@ -73,48 +70,22 @@ class _Forward(logging.Handler):
 
 
 class RequestLog:
-    """One JSON line a request on standard output, of the shape that structlog's lines have, at a tenth of their cost.
+    """One JSON line a request, of the shape that structlog's lines have, at a tenth of their cost.
 
-    The lines of one turn of the event loop leave in one write. A standard output that takes nothing (a full disk, a
-    closed pipe, a reader that stands still) never holds up a request: lines are dropped, and how many stands before
-    the next that can be written.
+    The lines of one turn of the event loop leave in one write.
     """
 
-    def __init__(self, descriptor: int = 1) -> None:
-        self._descriptor = descriptor
-        self._is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        self._at_once = sys.maxsize if self._is_file else select.PIPE_BUF
+    def __init__(self, output: Output | None = None) -> None:
+        self._output = output or standard_output()
         self._lines: list[bytes] = []
-        self._rest = b""
-        self._dropped = 0
 
     def line(self, fields: dict[str, object]) -> None:
-        """Write one line, soon. Called from the event loop."""
+        """Write one line, soon. Called from the event loop; `fields` is given away."""
         if not self._lines:
             asyncio.get_running_loop().call_soon(self.flush)
-        self._lines.append(_line("request", fields))
+        self._lines.append(json_line("request", "info", fields))
 
     def flush(self) -> None:
-        """Write what is waiting, as far as it is taken at once."""
-        if self._dropped and self._takes():
-            self._lines.insert(0, _line("lines_dropped", {"count": self._dropped}))
-            self._dropped = 0
-        data, written = self._rest + b"".join(self._lines), 0
-        self._lines, self._rest = [], b""
-        with suppress(OSError):
-            while written < len(data) and self._takes():
-                written += os.write(self._descriptor, data[written : written + self._at_once])
-        if written < len(data):  # a line is never cut: what is left of it goes first next time
-            is_at_start = written == 0 or data[written - 1 : written] == b"\n"
-            end = written if is_at_start else data.find(b"\n", written) + 1
-            self._rest = data[written:end]
-            self._dropped += data.count(b"\n", end)
-
-    def _takes(self) -> bool:
-        """Whether a write of `_at_once` bytes returns at once: for a pipe so many are promised (POSIX, poll)."""
-        return self._is_file or bool(select.select((), (self._descriptor,), (), 0)[1])
-
-
-def _line(event: str, fields: dict[str, object]) -> bytes:
-    fields["event"], fields["level"], fields["timestamp"] = event, "info", datetime.now(UTC)
-    return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)
+        """Write what is waiting."""
+        lines, self._lines = self._lines, []
+        self._output.write(b"".join(lines))
