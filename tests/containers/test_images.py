@@ -97,6 +97,17 @@ def test_no_layer_holds_the_builders_certificates_or_a_build_secret(engine: dock
         assert b"certifi/cacert.pem,sha256=" + digest in records, name
 
 
+@pytest.mark.parametrize("image", IMAGES)
+def test_nothing_of_the_builders_environment_is_in_an_image(engine: docker.DockerClient, image: str) -> None:
+    found = engine.images.get(image)
+    names = {entry.partition("=")[0] for entry in found.attrs["Config"]["Env"]}
+    assert names == {"PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"}
+    steps = "\n".join(step["CreatedBy"] for step in found.history())
+    arguments = set(re.findall(r"^ARG (\w+)", steps, re.MULTILINE))
+    assert arguments == {"VERSION", "REVISION", "CREATED", "SOURCE"}
+    assert not re.search(r"(?i)(password|secret|token|key)=|://[^/\s]*@", steps)
+
+
 def test_a_proxy_adds_little_to_its_base(engine: docker.DockerClient) -> None:
     image, base = (engine.images.get(name).attrs["Size"] for name in (PROXY_IMAGE, BASE))
     print(f"{(image - base) / 1e6:.1f} MB over {BASE}")
