@@ -42,6 +42,14 @@ async def test_they_count_what_passed_and_what_was_refused(proxy: RunningProxy) 
     assert told["process_resident_memory_bytes",] > 0
 
 
+async def test_they_count_who_guesses(proxy: RunningProxy) -> None:
+    for _ in range(13):
+        await proxy.ask("GET", "/", credential=basic("coordinator", "not-the-password-of-this-peer"))
+    told = await metrics(proxy)
+    assert (told["wrong_credentials_total",], told["lockouts_total",]) == (13, 3)
+    assert (told["refusals_total", "invalid_credentials"], told["refusals_total", "locked_out"]) == (10, 3)
+
+
 async def test_they_tell_what_runs_now(proxy: RunningProxy, agent: RecordingUpstream) -> None:
     goes_on = asyncio.Event()
 

@@ -1,13 +1,14 @@
 """The cookie that stands for Basic on WebSocket handshakes, where a browser sends none (Safari)."""
 
 import re
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from doubles.raw_client import Reply
 from doubles.recording_upstream import RecordingUpstream, answer
-from doubles.running_proxy import RunningProxy, running_proxy, write_secret
+from doubles.running_proxy import BASIC, RunningProxy, running_proxy, write_secret
 from switchboard_proxy.settings import Profile
 
 OFFER = (
@@ -87,6 +88,16 @@ async def test_it_dies_with_its_pair(proxy: RunningProxy, dashboard_page: Record
     assert (await handshake(proxy, *headers)).status == 401
 
 
+async def test_it_lasts_twelve_hours(
+    proxy: RunningProxy, dashboard_page: RecordingUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = (f"Origin: http://{proxy.host}", f"Cookie: {await cookie_of(proxy)}")
+    now = time.time()
+    for hours, status in ((11.9, 200), (12.1, 401)):
+        monkeypatch.setattr(time, "time", lambda later=now + 3600 * hours: later)
+        assert (await handshake(proxy, *headers)).status == status
+
+
 @pytest.fixture
 async def on_https(
     agent: RecordingUpstream, dashboard_page: RecordingUpstream, tmp_path: Path
@@ -99,8 +110,16 @@ async def on_https(
 
 
 async def test_on_https_it_is_secure_and_bound_to_its_host(on_https: RunningProxy) -> None:
-    async with on_https.connect() as client:
-        client.send(on_https.head("GET", "/", "Host: nas.example", host=False))
-        [_, ours] = (await client.reply()).all("set-cookie")
+    [_, ours] = (await served(on_https, "/")).all("set-cookie")
     assert ours.startswith("__Host-switchboard_socket_")
     assert ours.endswith("; HttpOnly; SameSite=Strict; Secure")
+    cookie = f"Cookie: {ours.split(';')[0]}"
+    for origin, status in (("https://nas.example", 200), ("http://nas.example", 401)):
+        reply = await served(on_https, "/api/ws", *OFFER, cookie, f"Origin: {origin}", credential=None)
+        assert reply.status == status
+
+
+async def served(proxy: RunningProxy, path: str, *headers: str, credential: str | None = BASIC) -> Reply:
+    async with proxy.connect() as client:
+        client.send(proxy.head("GET", path, "Host: nas.example", *headers, host=False, credential=credential))
+        return await client.reply()
