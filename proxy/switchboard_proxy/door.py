@@ -48,13 +48,8 @@ class Door:
             own += [host.removesuffix(b":80") for host in own]
         served = [name.lower().encode("ascii") for name in names] if is_behind_serve else []
         self._hosts = frozenset((*own, *served, *(host + b":443" for host in served)))
-        self._origins = frozenset(
-            (
-                *(b"http://" + host for host in own),
-                *(_HTTPS + host for host in served),
-                *(origin.encode("ascii") for origin in public_origins),
-            )
-        )
+        self._own_origins = frozenset((*(b"http://" + host for host in own), *(_HTTPS + host for host in served)))
+        self._origins = self._own_origins | {origin.encode("ascii") for origin in public_origins}
         self.renew(passwords)
 
     def renew(self, passwords: Sequence[str]) -> None:
@@ -85,16 +80,16 @@ class Door:
         verdict = self._credentials.judge(credential)
         if verdict is Verdict.WRONG:
             raise WrongCredential
-        is_own_page = origin is not None and origin.lower() in self._origins
+        page = origin.lower() if origin is not None else None
         if verdict is Verdict.MISSING and not (
-            is_handshake and is_own_page and self._cookie.is_cookie_good(_cookies(headers), now)
+            is_handshake and page in self._own_origins and self._cookie.is_cookie_good(_cookies(headers), now)
         ):
             raise Unauthorized
         if host is None or host.lower() not in self._hosts:
             raise HostRefused(
                 "the Host header is none of this proxy's names; SWITCHBOARD_PROXY_NAMES adds names it may be called by"
             )
-        if origin is not None and not is_own_page:
+        if page is not None and page not in self._origins:
             raise OriginRefused("a page of another origin may not ask this proxy")
 
     def check_referer(self, headers: Headers) -> None:

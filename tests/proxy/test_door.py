@@ -179,3 +179,12 @@ def test_the_proxys_own_pages_may_ask(origin: bytes) -> None:
 def test_a_page_of_another_origin_may_not_ask(origins: list[bytes]) -> None:
     with pytest.raises(OriginRefused):
         door().admit([HOST, RIGHT, *((b"origin", origin) for origin in origins)], now=NOW)
+
+
+def test_the_cookie_counts_for_the_proxys_own_pages_and_not_for_those_that_are_listed() -> None:
+    listed = Door("coordinator", [PASSWORD], address="100.64.0.9", port=9121, public_origins=["https://board.example"])
+    cookie = (b"cookie", listed.cookie_for([HOST], now=NOW).partition(b";")[0])
+    listed.admit([HOST, cookie, (b"origin", b"http://100.64.0.9:9121")], now=NOW, is_handshake=True)
+    with pytest.raises(Unauthorized):
+        listed.admit([HOST, cookie, (b"origin", b"https://board.example")], now=NOW, is_handshake=True)
+    listed.admit([HOST, RIGHT, (b"origin", b"https://board.example")], now=NOW, is_handshake=True)
