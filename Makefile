@@ -51,9 +51,10 @@ down: ## end the simulated fleet and remove what it left
 	docker compose --file compose/compose.yaml down --volumes --remove-orphans
 
 .PHONY: bench
-bench: .venv/ready ## one hop side by side with other proxies (QUICK=1: at most 45 s)
+bench: .venv/ready ## one hop and streams side by side with other proxies, and what ours weighs (QUICK=1: at most 90 s)
 	@bench/packages
 	$(RUN)/python -m bench $(if $(QUICK),--quick)
+	$(if $(QUICK),,$(RUN)/python -m bench.page)
 
 .PHONY: demo
 demo: .venv/ready ## the same fleet as plain processes with mock agents, until Ctrl-C; needs no engine

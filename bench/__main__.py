@@ -1,6 +1,6 @@
-"""`python -m bench [--quick]`: measure, print a table and the marks, write JSON into bench/results/.
+"""`python -m bench [--quick] [PART…]`: measure, print tables and marks, write JSON into bench/results/.
 
-Exit status 0 whether the marks are held or missed; 1 when nothing could be measured.
+Exit status 0 whether the marks are held or missed; 1 when something could not be measured.
 """
 
 import argparse
@@ -8,34 +8,38 @@ import json
 import sys
 from pathlib import Path
 
-from bench import machine, one_hop, report
+from bench import machine
+from bench.parts import PARTS
+from bench.record import Record
+from bench.subjects import CannotMeasure
 
 RESULTS = Path(__file__).with_name("results")
-OURS = "switchboard"
 
 
 def main() -> int:
-    """Measure one hop; see the module."""
+    """Measure the parts that are asked for, all of them by default; see the module."""
     parser = argparse.ArgumentParser(prog="bench", description="One proxy hop, side by side on one core.")
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: at most 45 s in all")
-    quick: bool = parser.parse_args().quick
+    parser.add_argument("--quick", action="store_true", help="one short round of everything: at most 90 s in all")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all by default")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.parts) - set(PARTS):
+        parser.error(f"no part is called {', '.join(unknown)}")
     before = machine.description()
-    try:
-        systems = one_hop.measure(one_hop.QUICK if quick else one_hop.FULL)
-    except one_hop.CannotMeasure as problem:
-        print(f"the bench could not measure: {problem}", file=sys.stderr)
-        return 1
-    result = RESULTS / ("one-hop.quick.json" if quick else "one-hop.json")
-    as_json = report.as_json(systems, one_hop.MARKS, before, quick=quick)
-    result.write_text(json.dumps(as_json, indent=2, ensure_ascii=False) + "\n")
-
-    print(", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in before.items()), end="\n\n")
-    print(report.table(systems, OURS), end="\n\n")
-    for measured in systems:
-        for reason in filter(None, [measured.skipped, *report.failures(measured)]):
-            print(f"{measured.name}: {reason}")
-    print(*report.mark_lines(one_hop.MARKS, systems), sep="\n")
-    return 0 if all(report.figures(measured) for measured in systems if not measured.skipped) else 1
+    print(", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in before.items()), end="\n\n", flush=True)
+    records = []
+    for part in arguments.parts or PARTS:
+        try:
+            record = Record(part, arguments.quick, before, PARTS[part].measure(quick=arguments.quick))
+        except CannotMeasure as problem:
+            print(f"{part} could not be measured: {problem}", file=sys.stderr)
+            return 1
+        records.append(record)
+        result = RESULTS / (f"{part}.quick.json" if arguments.quick else f"{part}.json")
+        result.write_text(json.dumps(record.as_json(), indent=1, ensure_ascii=False) + "\n")
+        print(record.result.table(), *record.result.notes(), sep="\n", end="\n\n", flush=True)
+    for record in records:
+        print(*record.result.marks(), sep="\n")
+    return 0 if all(record.result.is_complete() for record in records) else 1
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.one_hop_report import Round
 from bench.programs import library_path
-from bench.report import Round
 
 PATH = "/v1/chat/completions"
 REQUEST = json.dumps({"model": "hermes-agent", "messages": [{"role": "user", "content": "ping"}]})
@@ -60,10 +60,15 @@ def examine(port: int, authorization: str) -> Target:
     status, body, size = _exchange(port, authorization)
     if (status, body) != (200, ANSWER):
         raise WrongWork(f"the right credential got {status}: {body[:200]}")
+    refuses(port, authorization)
+    return Target(port, authorization, size)
+
+
+def refuses(port: int, authorization: str) -> None:
+    """Hold one system to its work where the credential is wrong. Raises WrongWork."""
     status, body, _ = _exchange(port, authorization[:-2] + "AA")
     if status != 401:
         raise WrongWork(f"a wrong credential got {status}: {body[:200]}")
-    return Target(port, authorization, size)
 
 
 def run(wrk: str, target: Target, *, connections: int, seconds: int, core: int) -> Round:

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 UNPACKED = Path(__file__).parents[1] / ".cache" / "bench-tools"
@@ -27,8 +28,8 @@ def library_path() -> str:
     return os.pathsep.join(str(folder) for folder in UNPACKED.glob("usr/lib/*-linux-gnu*"))
 
 
-def told_version(*command: str) -> str:
+def told_version(*command: str, env: Mapping[str, str] | None = None) -> str:
     """The first thing in a program's answer that looks like a version, else nothing."""
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    told = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
     found = re.search(r"\d+(\.\d+)+", told.stdout + told.stderr)
     return found.group() if found else ""

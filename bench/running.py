@@ -33,6 +33,7 @@ class Running:
 
     def __init__(self, command: Sequence[str], *, core: int, port: int, log: Path, env: Mapping[str, str]) -> None:
         self.port, self._log, self._name = port, log, Path(command[0]).name
+        self._started_at = time.monotonic()
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 ["taskset", "--cpu-list", str(core), *command],
@@ -50,15 +51,27 @@ class Running:
                 self.stop()
                 last_words = " / ".join(self._log.read_text(errors="replace").splitlines()[-5:])
                 raise NotRunning(f"{self._name} did not start listening on port {self.port}: {last_words}")
-            time.sleep(0.05)
+            time.sleep(0.005)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def memory_mb(self) -> float:
-        """Resident memory of the process and all it started, in MB of 10^6 bytes."""
-        return sum(_resident_bytes(pid) for pid in self._family()) / 1e6
+    @property
+    def started_at(self) -> float:
+        """When it was started, on the clock of time.monotonic()."""
+        return self._started_at
+
+    def settle(self, seconds: float = 10.0) -> None:
+        """Wait until it computes nothing any more, so that what it still does is not done at the cost of the next."""
+        deadline, before = time.monotonic() + seconds, -1
+        while (now := self._ticks()) != before and time.monotonic() < deadline:
+            before = now
+            time.sleep(0.1)
+
+    def resident_bytes(self) -> int:
+        """Resident memory of the process and all it started."""
+        return sum(_resident_bytes(pid) for pid in self._family())
 
     def stop(self) -> None:
         """SIGTERM, a grace time, then SIGKILL for whatever of its session is left."""
@@ -74,6 +87,10 @@ class Running:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
+    def _ticks(self) -> int:
+        """Processor time of the process and all it started, in the kernel's ticks of 10 ms."""
+        return sum(_ticks(pid) for pid in self._family())
+
     def _family(self) -> list[int]:
         return [int(entry.name) for entry in Path("/proc").glob("[0-9]*") if _session(entry) == self._process.pid]
 
@@ -83,6 +100,14 @@ def _session(process: Path) -> int | None:
         return int((process / "stat").read_text().rpartition(")")[2].split()[3])
     except (OSError, IndexError):  # it ended between the listing and the reading
         return None
+
+
+def _ticks(pid: int) -> int:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+    except (OSError, IndexError):
+        return 0
 
 
 def _resident_bytes(pid: int) -> int:

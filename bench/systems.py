@@ -1,6 +1,7 @@
 """The systems side by side, each with the same work: compare a Basic credential, put a Bearer in, pass the answer on.
 
-None of them buffers, each keeps its connections to the upstream and writes an access log to a file, as in production.
+None of them buffers, each keeps its connections to the upstream, writes an access log to a file, as in production, and
+may have as many connections as the kernel lets it.
 A system is a function: it writes its configuration into its own folder, says how it is run, and starts nothing itself.
 """
 
@@ -12,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bench import load
-from bench.programs import Missing, program, told_version
+from bench.programs import Missing, library_path, program, told_version
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class Launch:
 
 
 System = Callable[[Place], Launch]
+
+CONNECTIONS = 9000
+"""For 4,096 streams with two connections each; a usual limit of 20,000 descriptors lets HAProxy have them."""
 
 
 def upstream(place: Place) -> Launch:
@@ -72,6 +76,36 @@ def nginx(place: Place) -> Launch:
   }}
 """
     return _nginx(place.folder, http, authorization=load.BASIC_HEADER)
+
+
+def haproxy(place: Place) -> Launch:
+    """HAProxy with one thread; it can write its log to a descriptor: standard output, which is a file here."""
+    config = place.folder / "haproxy.cfg"
+    config.write_text(f"""\
+global
+  nbthread 1
+  maxconn {CONNECTIONS}
+  log stdout format raw local0
+defaults
+  mode http
+  log global
+  option httplog
+  option http-no-delay
+  http-reuse always
+  timeout connect 5s
+  timeout client 1h
+  timeout server 1h
+frontend door
+  bind 127.0.0.1:{place.port}
+  http-request deny deny_status 401 unless {{ req.hdr(authorization) -m str "{load.BASIC_HEADER}" }}
+  default_backend agent
+backend agent
+  http-request set-header Authorization "{load.BEARER_HEADER}"
+  server agent 127.0.0.1:{place.upstream_port}
+""")
+    binary = program("haproxy")
+    env = {"LD_LIBRARY_PATH": library_path()}
+    return Launch([binary, "-db", "-f", str(config)], env, told_version(binary, "-v", env=env))
 
 
 def caddy(place: Place) -> Launch:
@@ -139,11 +173,13 @@ def switchboard(place: Place) -> Launch:
     return Launch([str(binary), "serve"], env, version("switchboard-proxy"))
 
 
-DISTRIBUTED: Mapping[str, System] = {"nginx": nginx, "Caddy": caddy}
+DISTRIBUTED: Mapping[str, System] = {"nginx": nginx, "HAProxy": haproxy, "Caddy": caddy}
 """What the distribution may or may not have: skipped where it does not run."""
 
 OWN: Mapping[str, System] = {"yardstick": yardstick, "switchboard": switchboard}
 """What this repository brings: without it there is nothing to measure."""
+
+ALL: Mapping[str, System] = {**DISTRIBUTED, **OWN}
 
 
 def _nginx(folder: Path, http: str, *, authorization: str) -> Launch:
@@ -156,7 +192,7 @@ def _nginx(folder: Path, http: str, *, authorization: str) -> Launch:
 daemon off;
 worker_processes 1;
 pid {folder}/nginx.pid;
-events {{ worker_connections 1024; }}
+events {{ worker_connections {2 * CONNECTIONS}; }}
 http {{
 {writes}  keepalive_requests 1000000000;
   map_hash_bucket_size 256;{http}}}

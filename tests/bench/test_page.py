@@ -1,0 +1,46 @@
+import json
+
+import pytest
+
+from bench.footprint_report import Footprint, Weight
+from bench.one_hop_report import MANY, ONE, Measured, OneHop, Round
+from bench.page import PAGE, filled, read_records
+from bench.parts import Result
+from bench.record import Record
+from bench.streaming_report import Climb, Flow, Streaming
+from bench.streaming_report import Measured as Streamed
+
+FLOW = Flow(256, 50, 20, frames=10, p50_ms=0.5, p99_ms=3.0, worst_ms=9.0, source_p99_ms=1.0, failure="x")
+RESULTS: dict[str, Result] = {
+    "one-hop": OneHop((Measured("nginx", "1", (Round(MANY, 5, 1, 2), Round(ONE, 5, 1, 2)), 3.5), Measured("Caddy"))),
+    "streaming": Streaming((Streamed("nginx", "1", (FLOW,), (Climb(7, (FLOW,)),)), Streamed("Caddy", skipped="no"))),
+    "footprint": Footprint("1", (0.5,), 1, 2, 3, Weight(4, 5), Weight(6, 7), image_skipped="no"),
+}
+
+
+@pytest.mark.parametrize("part", RESULTS)
+def test_a_record_comes_back_from_its_json_as_it_was(part: str) -> None:
+    record = Record(part, quick=True, machine={"cores": 2}, result=RESULTS[part])
+    written = json.loads(json.dumps(record.as_json()))
+    assert Record.from_json(written) == record
+    assert [mark["name"] for mark in written["marks"]] == [mark.name for mark in record.result.marks()]
+    assert set(written["figures"]) == set(record.result.figures())
+
+
+def test_a_block_of_the_page_is_written_from_its_record_and_the_rest_stays() -> None:
+    record = Record("footprint", quick=False, machine={"cores": 2}, result=RESULTS["footprint"])
+    page = "before\n<!-- footprint -->\nold figures\n<!-- end -->\nafter\n"
+    written = filled(page, {"footprint": record})
+    assert written.startswith("before\n<!-- footprint -->\n")
+    assert written.endswith("<!-- end -->\nafter\n")
+    assert "old figures" not in written
+    assert record.result.table() in written
+    assert all(mark.name in written for mark in record.result.marks())
+    assert "cores: 2" in written
+    assert filled(written, {"footprint": record}) == written
+
+
+def test_the_page_of_this_repository_says_what_its_results_say() -> None:
+    page = PAGE.read_text()
+    assert all(f"<!-- {part} -->" in page for part in RESULTS)
+    assert filled(page, read_records()) == page, "run: python -m bench.page"
