@@ -76,17 +76,21 @@ class ProxySettings(BaseSettings):
     @field_validator("names")
     @classmethod
     def _are_host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
+        for number, name in enumerate(value, 1):
             if not name.isascii() or not name.replace("-", "").replace(".", "").isalnum():
-                raise ValueError(f"{name!r} is no host name: letters, digits, dots and hyphens, without a port")
+                raise ValueError(
+                    f"entry {number} is no host name: it takes letters, digits, dots and hyphens, and no port"
+                )
         return value
 
     @field_validator("public_origins")
     @classmethod
     def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for origin in value:
+        for number, origin in enumerate(value, 1):
             if not re.fullmatch(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?", origin):
-                raise ValueError(f"{origin!r} is no origin: scheme, host in lower case and perhaps a port, no path")
+                raise ValueError(
+                    f"entry {number} is no origin: scheme, host in lower case and perhaps a port, without a path"
+                )
         return value
 
     @model_validator(mode="after")

@@ -1,10 +1,13 @@
 """No secret is in a log, a metric, an error, an argument or the environment."""
 
+import json
+import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
-from doubles.proxy_command import ProxyCommand, proxy_command
+from doubles.proxy_command import COMMAND, ProxyCommand, proxy_command
 from doubles.raw_client import basic
 from doubles.recording_upstream import RecordingUpstream, answer
 from doubles.running_proxy import BASIC, KEY, PASSWORD, write_secret
@@ -96,3 +99,35 @@ async def everything_asked(command: ProxyCommand, agent: RecordingUpstream, dash
     command.signal(signal.SIGHUP)
     await ask("GET", "/-/ready")
     return answers
+
+
+MISPLACED = "canary-misplaced-0123456789"
+
+
+@pytest.mark.parametrize(
+    ("content", "settings"),
+    [
+        (f"{MISPLACED} and a blank", {}),
+        (f"user:{MISPLACED}\nmore", {}),
+        (MISPLACED * 200, {}),
+        (PASSWORD, {"PASSWORD": MISPLACED}),
+        (PASSWORD, {"PORT": MISPLACED}),
+        (PASSWORD, {"PROFILES": json.dumps({"default": {"port": 1, "key": MISPLACED}})}),
+        (PASSWORD, {"PROFILES": json.dumps({"default": {"port": MISPLACED}})}),
+        (PASSWORD, {"PROFILES": f"{{{MISPLACED}"}),
+        (PASSWORD, {"PUBLIC_ORIGINS": f"https://{MISPLACED}@nas.example"}),
+        (PASSWORD, {"NAMES": f"nas,{MISPLACED}@nas"}),
+        (PASSWORD, {"USER": f"user:{MISPLACED}"}),
+        (PASSWORD, {"LISTEN_ADDRESS": MISPLACED}),
+    ],
+)
+def test_a_start_that_is_refused_does_not_repeat_what_is_wrong(
+    content: str, settings: dict[str, str], folder: Path
+) -> None:
+    write_secret(folder / "proxy_password", content)
+    write_secret(folder / "api_server_key", KEY)
+    told = {"LISTEN_ADDRESS": "127.0.0.1", "SECRETS_FOLDER": str(folder), **settings}
+    environ = {f"SWITCHBOARD_PROXY_{name}": value for name, value in told.items()} | {"PATH": os.environ["PATH"]}
+    ended = subprocess.run([COMMAND, "serve"], env=environ, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 78
+    assert MISPLACED not in ended.stdout + ended.stderr
