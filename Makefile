@@ -53,7 +53,8 @@ down: ## end the simulated fleet and remove what it left
 .PHONY: bench
 bench: .venv/ready ## one hop and streams side by side with other proxies, and what ours weighs (QUICK=1: at most 90 s)
 	@bench/packages
-	$(RUN)/python -m bench $(if $(QUICK),--quick)
+	@bench/environment
+	$(RUN)/python -m bench $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS))
 	$(if $(QUICK),,$(RUN)/python -m bench.page)
 
 .PHONY: demo

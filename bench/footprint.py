@@ -27,23 +27,22 @@ IDLE_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Plan:
-    """How often to start, how many streams to open, after how many requests to weigh."""
+    """How many streams to open, after how many requests to weigh."""
 
-    starts: int
     streams: int
     early: int
     late: int
 
 
-FULL = Plan(starts=5, streams=2000, early=20_000, late=200_000)
-QUICK = Plan(starts=1, streams=500, early=5_000, late=20_000)
+FULL = Plan(streams=2000, early=20_000, late=200_000)
+QUICK = Plan(streams=500, early=5_000, late=20_000)
 
 
-def measure(*, quick: bool) -> Footprint:
+def measure(*, quick: bool, rounds: int) -> Footprint:
     """Weigh our proxy in every state. Raises CannotMeasure."""
     plan = QUICK if quick else FULL
     with subjects.stage() as stage:
-        ready = tuple(_ready_seconds(stage) for _ in range(plan.starts))
+        ready = tuple(_ready_seconds(stage) for _ in range(rounds))
         version, idle, streaming = _streaming_bytes(stage, plan)
         early, late = _weights(stage, plan)
     image, image_bytes, skipped = _image()

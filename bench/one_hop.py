@@ -18,14 +18,13 @@ from bench.subjects import Subject
 class Plan:
     """How long to look: whole seconds, as wrk counts them."""
 
-    rounds: int
     warm_seconds: int
     many_seconds: int
     alone_seconds: int
 
 
-FULL = Plan(rounds=5, warm_seconds=3, many_seconds=5, alone_seconds=2)
-QUICK = Plan(rounds=1, warm_seconds=1, many_seconds=1, alone_seconds=1)
+FULL = Plan(warm_seconds=3, many_seconds=4, alone_seconds=2)
+QUICK = Plan(warm_seconds=1, many_seconds=1, alone_seconds=1)
 
 
 @dataclass
@@ -35,7 +34,7 @@ class _Asked:
     rounds: list[Round] = field(default_factory=list)
 
 
-def measure(*, quick: bool) -> OneHop:
+def measure(*, quick: bool, rounds: int) -> OneHop:
     """Run the whole comparison; what the distribution does not have is skipped. Raises CannotMeasure."""
     plan = QUICK if quick else FULL
     with subjects.stage() as stage, ExitStack() as stack:
@@ -49,15 +48,15 @@ def measure(*, quick: bool) -> OneHop:
                 asked.append(_Asked(subject, load.examine(subject.port, subject.authorization)))
         for one in asked:
             load.run(wrk, one.target, connections=MANY, seconds=plan.warm_seconds, core=stage.load_core)
-        for one, connections, seconds in _schedule(plan, asked):
+        for one, connections, seconds in _schedule(plan, rounds, asked):
             one.rounds.append(load.run(wrk, one.target, connections=connections, seconds=seconds, core=stage.load_core))
         measured = [_measured(one) for one in asked]
         return OneHop((measured[0], *(Measured(name, skipped=reason) for name, reason in skipped), *measured[1:]))
 
 
-def _schedule(plan: Plan, asked: Sequence[_Asked]) -> Iterator[tuple[_Asked, int, int]]:
+def _schedule(plan: Plan, rounds: int, asked: Sequence[_Asked]) -> Iterator[tuple[_Asked, int, int]]:
     """System, connections and seconds of every round, in order."""
-    for _ in range(plan.rounds):
+    for _ in range(rounds):
         for one in asked:
             yield one, MANY, plan.many_seconds
             yield one, ONE, plan.alone_seconds

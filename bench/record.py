@@ -14,6 +14,7 @@ class Record:
 
     part: str
     quick: bool
+    rounds: int
     machine: Mapping[str, object]
     result: Result
 
@@ -22,6 +23,7 @@ class Record:
         return {
             "part": self.part,
             "quick": self.quick,
+            "rounds": self.rounds,
             "machine": dict(self.machine),
             "figures": {name: _plain(figures) for name, figures in self.result.figures().items()},
             "marks": [asdict(mark) for mark in self.result.marks()],
@@ -31,12 +33,14 @@ class Record:
     @classmethod
     def from_json(cls, values: Mapping[str, object]) -> "Record":
         """The record that `as_json` wrote: only what was measured is read, the rest follows from it."""
-        part, machine = str(values["part"]), TypeAdapter(dict[str, object]).validate_python(values["machine"])
-        return cls(part, bool(values["quick"]), machine, PARTS[part].read(values["result"]))
+        part, rounds = str(values["part"]), TypeAdapter(int).validate_python(values["rounds"])
+        machine = TypeAdapter(dict[str, object]).validate_python(values["machine"])
+        return cls(part, bool(values["quick"]), rounds, machine, PARTS[part].read(values["result"]))
 
     def measured_on(self) -> str:
-        """The machine in one line."""
-        return ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in self.machine.items())
+        """Rounds and machine in one line."""
+        rounds = f"{self.rounds} round{'s' * (self.rounds != 1)}; "
+        return rounds + ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in self.machine.items())
 
 
 def _plain(value: object) -> object:

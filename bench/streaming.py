@@ -20,7 +20,6 @@ from bench.streaming_report import DIRECT, Climb, Flow, Measured, Streaming
 class Plan:
     """How many streams, how fast, for how long, and between which numbers to search."""
 
-    rounds: int
     warm_streams: int
     streams: int
     rate: int
@@ -34,19 +33,18 @@ class Plan:
 
 
 FULL = Plan(
-    rounds=5,
     warm_streams=32,
     streams=256,
     rate=50,
     seconds=20,
     climb_rate=20,
-    climb_seconds=3,
+    climb_seconds=2,
     first=128,
     last=4096,
     fineness=8,
     grace_seconds=5,
 )
-QUICK = replace(FULL, rounds=1, seconds=1.5, climb_seconds=0.5, first=512, last=2048, fineness=1, grace_seconds=1)
+QUICK = replace(FULL, seconds=1.5, climb_seconds=0.5, first=512, last=2048, fineness=1, grace_seconds=1)
 
 
 @dataclass
@@ -60,7 +58,7 @@ class _Asked:
     climbs: list[Climb] = field(default_factory=list)
 
 
-def measure(*, quick: bool) -> Streaming:
+def measure(*, quick: bool, rounds: int) -> Streaming:
     """Run the whole comparison; what the distribution does not have is skipped. Raises CannotMeasure."""
     plan = QUICK if quick else FULL
     with subjects.stage() as stage, ExitStack() as stack:
@@ -73,10 +71,10 @@ def measure(*, quick: bool) -> Streaming:
                 subject = stage.start(name, system, stack, core=stage.system_core, upstream_port=generator.port)
                 _examine(generator, plan, subject.port, subject.authorization)
                 asked.append(_Asked(name, subject.version, subject.port, subject.authorization, subject.running))
-        for _ in range(plan.rounds):
+        for _ in range(rounds):
             for one in asked:
                 one.flows.append(_flow(generator, one, plan.streams, plan.rate, plan.seconds))
-        for _ in range(plan.rounds):
+        for _ in range(rounds):
             _climb(generator, plan, asked)
         measured = [Measured(one.name, one.version, tuple(one.flows), tuple(one.climbs)) for one in asked]
         return Streaming((measured[0], *(Measured(name, skipped=reason) for name, reason in skipped), *measured[1:]))

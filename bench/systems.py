@@ -37,6 +37,8 @@ class Launch:
 
 System = Callable[[Place], Launch]
 
+HOSTED = Path(__file__).parents[1] / ".cache" / "bench-env" / "bin" / "python"
+
 CONNECTIONS = 9000
 """For 4,096 streams with two connections each; a usual limit of 20,000 descriptors lets HAProxy have them."""
 
@@ -146,13 +148,15 @@ def yardstick(place: Place) -> Launch:
         "YARDSTICK_BASIC": load.BASIC_HEADER,
         "YARDSTICK_BEARER": load.BEARER_HEADER,
     }
-    command = [sys.executable, *serve, "--host", "127.0.0.1", "--port", str(place.port)]
-    return Launch(command, env, f"(httpx {version('httpx')})")
+    python = interpreter()
+    command = [python, *serve, "--host", "127.0.0.1", "--port", str(place.port)]
+    return Launch(command, env, f"(httpx {version('httpx')}, Python {told_version(python, '--version')})")
 
 
 def switchboard(place: Place) -> Launch:
     """`switchboard-proxy serve` as a host runs it; its log goes to standard output, which is a file here."""
-    binary = Path(sys.executable).with_name("switchboard-proxy")
+    python = interpreter()
+    binary = Path(python).with_name("switchboard-proxy")
     if not binary.exists():
         raise Missing("switchboard-proxy is not in this environment: run make venv")
     secrets = place.folder / "secrets"
@@ -170,7 +174,13 @@ def switchboard(place: Place) -> Launch:
         ),
         "SWITCHBOARD_PROXY_DASHBOARD_PORT": str(place.upstream_port),
     }
-    return Launch([str(binary), "serve"], env, version("switchboard-proxy"))
+    told = f"{version('switchboard-proxy')} (Python {told_version(python, '--version')})"
+    return Launch([str(binary), "serve"], env, told)
+
+
+def interpreter() -> str:
+    """What runs our proxy and the yardstick: the distribution's Python where `bench/environment` could lay it."""
+    return str(HOSTED) if HOSTED.with_name("switchboard-proxy").exists() else sys.executable
 
 
 DISTRIBUTED: Mapping[str, System] = {"nginx": nginx, "HAProxy": haproxy, "Caddy": caddy}

@@ -20,7 +20,7 @@ RESULTS: dict[str, Result] = {
 
 @pytest.mark.parametrize("part", RESULTS)
 def test_a_record_comes_back_from_its_json_as_it_was(part: str) -> None:
-    record = Record(part, quick=True, machine={"cores": 2}, result=RESULTS[part])
+    record = Record(part, quick=True, rounds=3, machine={"cores": 2}, result=RESULTS[part])
     written = json.loads(json.dumps(record.as_json()))
     assert Record.from_json(written) == record
     assert [mark["name"] for mark in written["marks"]] == [mark.name for mark in record.result.marks()]
@@ -28,7 +28,7 @@ def test_a_record_comes_back_from_its_json_as_it_was(part: str) -> None:
 
 
 def test_a_block_of_the_page_is_written_from_its_record_and_the_rest_stays() -> None:
-    record = Record("footprint", quick=False, machine={"cores": 2}, result=RESULTS["footprint"])
+    record = Record("footprint", quick=False, rounds=3, machine={"cores": 2}, result=RESULTS["footprint"])
     page = "before\n<!-- footprint -->\nold figures\n<!-- end -->\nafter\n"
     written = filled(page, {"footprint": record})
     assert written.startswith("before\n<!-- footprint -->\n")
@@ -36,7 +36,7 @@ def test_a_block_of_the_page_is_written_from_its_record_and_the_rest_stays() -> 
     assert "old figures" not in written
     assert record.result.table() in written
     assert all(mark.name in written for mark in record.result.marks())
-    assert "cores: 2" in written
+    assert "3 rounds; cores: 2" in written
     assert filled(written, {"footprint": record}) == written
 
 
