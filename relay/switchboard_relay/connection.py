@@ -3,6 +3,7 @@
 import asyncio
 import select
 import socket
+import struct
 from collections.abc import AsyncIterator
 from time import monotonic
 from typing import Protocol, Self, cast
@@ -24,6 +25,7 @@ _SOCKET_OPTIONS = (
     ("TCP_KEEPCNT", socket.IPPROTO_TCP, 4),
     ("TCP_USER_TIMEOUT", socket.IPPROTO_TCP, VANISHED_SECONDS * 1000),
 )
+_RESET = struct.pack("ii", 1, 0)
 
 
 class Listener(Protocol):
@@ -151,6 +153,10 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Close at once; what was not sent yet is dropped."""
         self._is_open = False
+        if self.is_full and not self._transport.is_closing():
+            # Else the kernel would keep what the upstream does not take, and our end behind it, for as long.
+            sock = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._transport.abort()
 
     def fail(self, error: Exception) -> None:

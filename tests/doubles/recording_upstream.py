@@ -77,8 +77,10 @@ async def _read(reader: asyncio.StreamReader) -> Asked:
     pairs = [line.partition(":") for line in lines[1:]]
     asked = Asked(lines[0], [(name, value.strip()) for name, _, value in pairs])
     if asked.all("transfer-encoding"):
+        pieces = []
         while size := int(await reader.readuntil(b"\r\n"), 16):
-            asked.body += (await reader.readexactly(size + 2))[:-2]
+            pieces.append((await reader.readexactly(size + 2))[:-2])
+        asked.body = b"".join(pieces)
         await reader.readuntil(b"\r\n")
     elif lengths := asked.all("content-length"):
         asked.body = await reader.readexactly(int(lengths[0]))

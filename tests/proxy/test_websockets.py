@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
 MIB = 1024 * 1024
+MANY = 150
 OFFER = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
 KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
 
@@ -140,6 +141,20 @@ async def test_silence_ends_no_socket(door: RunningProxy) -> None:
         await asyncio.sleep(1.2)  # four times the limit of everything else that is idle
         await client.send("still there")
         assert await client.recv() == "still there"
+
+
+async def test_each_of_many_sockets_hears_its_own_words(door: RunningProxy, echo: Echo) -> None:
+    async def talk(number: int) -> None:
+        async with socket(door, "/api/ws") as client:
+            await until(lambda: len(echo.seen) == MANY, seconds=20)
+            for turn in range(10):
+                await client.send(f"{number} {turn}")
+            assert [await client.recv() for _ in range(10)] == [f"{number} {turn}" for turn in range(10)]
+
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        for number in range(MANY):
+            group.create_task(talk(number))
+    await until(lambda: not door.server.calls, seconds=5)
 
 
 async def test_no_socket_opens_without_credential_name_and_origin(door: RunningProxy, echo: Echo) -> None:
