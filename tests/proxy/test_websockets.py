@@ -90,7 +90,7 @@ async def closed(connection: ClientConnection | ServerConnection) -> tuple[int, 
 async def test_text_binary_pings_and_a_subprotocol_pass_on_any_path(
     path: str, asked: str, door: RunningProxy, echo: Echo
 ) -> None:
-    async with socket(door, path, origin=f"http://{door.host}") as client:
+    async with asyncio.timeout(30), socket(door, path, origin=f"http://{door.host}") as client:
         for frame in ("text ä", b"\x00\xff binary", "", b""):
             await client.send(frame)
             assert await client.recv() == frame
@@ -108,7 +108,7 @@ async def test_text_binary_pings_and_a_subprotocol_pass_on_any_path(
 async def test_frames_pass_whole_up_to_16_mib_compressed_as_both_agreed(
     size: int, door: RunningProxy, echo: Echo
 ) -> None:
-    async with socket(door, "/api/ws") as client:
+    async with asyncio.timeout(30), socket(door, "/api/ws") as client:
         frame = bytes(range(256)) * (size // 256 + 1)
         await client.send(frame[:size])
         assert await client.recv() == frame[:size]
@@ -116,20 +116,20 @@ async def test_frames_pass_whole_up_to_16_mib_compressed_as_both_agreed(
 
 
 async def test_close_codes_and_reasons_pass_both_ways(door: RunningProxy, echo: Echo) -> None:
-    async with socket(door, "/api/ws") as client:
+    async with asyncio.timeout(30), socket(door, "/api/ws") as client:
         await client.close(4001, "enough ü")
         assert await closed(echo.seen[0]) == (4001, "enough ü")
-    async with socket(door, "/api/ws") as client:
+    async with asyncio.timeout(30), socket(door, "/api/ws") as client:
         await client.send("close")
         assert await closed(client) == (4007, "as you wish")
 
 
 async def test_a_side_that_goes_without_a_word_ends_the_other_at_once(door: RunningProxy, echo: Echo) -> None:
-    async with socket(door, "/api/ws") as client:
+    async with asyncio.timeout(30), socket(door, "/api/ws") as client:
         await until(lambda: len(echo.seen) == 1, seconds=5)
         client.transport.abort()
         assert (await closed(echo.seen[0]))[0] == 1006
-    async with socket(door, "/api/ws") as client:
+    async with asyncio.timeout(30), socket(door, "/api/ws") as client:
         await until(lambda: len(echo.seen) == 2, seconds=5)
         echo.seen[1].transport.abort()
         assert (await closed(client))[0] == 1006
@@ -137,7 +137,7 @@ async def test_a_side_that_goes_without_a_word_ends_the_other_at_once(door: Runn
 
 
 async def test_silence_ends_no_socket(door: RunningProxy) -> None:
-    async with socket(door, "/api/ws") as client:
+    async with asyncio.timeout(30), socket(door, "/api/ws") as client:
         await asyncio.sleep(1.2)  # four times the limit of everything else that is idle
         await client.send("still there")
         assert await client.recv() == "still there"
@@ -240,7 +240,7 @@ async def test_a_slow_end_holds_the_other_back(proxy: RunningProxy, dashboard: R
 
 
 async def test_the_end_of_the_drain_cuts_sockets(door: RunningProxy) -> None:
-    async with socket(door, "/api/ws") as client:
+    async with asyncio.timeout(30), socket(door, "/api/ws") as client:
         await door.server.drain(0.1)
         with pytest.raises(ConnectionClosed):
             await client.recv()
