@@ -41,6 +41,10 @@ class Visit:
         self._writer.write(data)
         await self._writer.drain()
 
+    async def some(self) -> bytes:
+        """Whatever comes next; empty at the end."""
+        return await self._reader.read(65536)
+
     async def wait_until_left(self) -> None:
         """Wait until the other side has closed; what it still sends is dropped."""
         with suppress(ConnectionError):
