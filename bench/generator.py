@@ -104,8 +104,11 @@ class Streams:
         polling, flow = self._generator.begin_flow()
         begun, deadline = 0, self._deadline()
         while begun < self._count and not self.failure():
-            while len(self._readers) < min(self._count, begun + AT_ONCE):
-                self._readers.append(Reader(polling, self._port, self._authorization, flow, self._late_ns))
+            try:
+                while len(self._readers) < min(self._count, begun + AT_ONCE):
+                    self._readers.append(Reader(polling, self._port, self._authorization, flow, self._late_ns))
+            except OSError as problem:
+                self._problem = f"no connection: {problem}"
             polling.turn(0.1)
             before, begun = begun, sum(reader.arrivals.frames > 0 for reader in self._readers)
             if begun > before:

@@ -8,6 +8,7 @@ import pytest
 from bench.frames import CHUNK_BYTES
 from bench.generator import Generator
 from bench.load import BEARER_HEADER
+from bench.running import free_port
 from bench.streaming_report import Flow
 
 
@@ -66,6 +67,12 @@ def test_a_system_that_refuses_fails_the_flow() -> None:
     with Generator(grace_seconds=20) as generator:
         seen = generator.flow(generator.port, "Bearer another", streams=2, rate=20, seconds=0.1)
     assert "401" in seen.failure
+
+
+def test_a_system_that_is_gone_fails_the_flow() -> None:
+    with Generator(grace_seconds=20) as generator:
+        seen = generator.flow(free_port(), BEARER_HEADER, streams=2, rate=20, seconds=0.1)
+    assert "no connection" in seen.failure
 
 
 def test_streams_that_do_not_begin_are_counted() -> None:
