@@ -77,7 +77,7 @@ async def _is_refused(port: int) -> bool:
     try:
         async with RawClient(port):
             return False
-    except ConnectionRefusedError:
+    except ConnectionError:  # refused, or reset by a listener that closes in this moment
         return True
 
 
