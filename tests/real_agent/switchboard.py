@@ -160,7 +160,8 @@ class Switchboard:
         for process in self._processes:
             process.check()
         try:
-            return all(peer["since"] for peer in (await self.peers()).values())
+            # A first look may come before that peer's proxy listens: then the next one counts.
+            return all(peer["since"] and peer["state"] != "down" for peer in (await self.peers()).values())
         except httpx.TransportError:
             return False
 
