@@ -72,12 +72,13 @@ test: lint images chromium ## every check there is
 	$(RUN)/pytest --cov --cov-report term --cov-fail-under 90
 
 .PHONY: test-fast
-test-fast: .venv/ready ## what needs no engine and no real agent, in at most 60 s
+test-fast: .venv/ready ## what needs no engine, no real agent and no smuggler, in at most 60 s
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint loopback
 
 .PHONY: loopback
 loopback: .venv/ready
-	$(RUN)/pytest --numprocesses auto --ignore tests/containers --ignore tests/real_agent --ignore tests/browser --cov --cov-report term --cov-fail-under 90
+	$(RUN)/pytest --numprocesses auto --cov --cov-report term --cov-fail-under 90 \
+	  $(addprefix --ignore tests/,containers real_agent browser proxy/smuggling)
 
 .PHONY: test-real
 test-real: .venv/ready chromium ## the tests against real hermes-agents alone, their dashboard in a browser too
