@@ -10,14 +10,14 @@ from switchboard_service.logs import RequestLog
 from switchboard_service.watched import WatchedSecret
 
 from . import headers, routes
-from .carrying import WEBUI_MOUNT, Carrier
+from .carrying import Carrier
 from .door import Door, WrongCredential
 from .errors import CallerRefused, CallerUnknown, LockedOut, NotFound, ProxyError, Refused, Unauthorized
 from .lockout import Lockout
 from .metrics import Metrics
 from .passage import Passage
 from .profiles import Profiles
-from .routes import Route, Side
+from .routes import WEBUI_MOUNT, Route, Side
 from .settings import ProxySettings
 from .upstreams import Upstream, Upstreams
 from .whois import Whois, WhoisUnavailable, is_allowed

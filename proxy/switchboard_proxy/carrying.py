@@ -10,10 +10,9 @@ from . import headers
 from .door import Door
 from .errors import AgentOutcomeUnknown, BodyTooLarge, ProxyError
 from .passage import Passage
-from .routes import Side
+from .routes import WEBUI_MOUNT, Side
 from .upstreams import Upstream
 
-WEBUI_MOUNT = b"/webui"
 WHO_AM_I = b"/api/auth/me"
 """The dashboard's page asks this on every load, and takes 401 and 403 for the same answer (hermes-agent 0.19.0). At a
 401 without a challenge browsers forget the Basic pair and ask their user for it again: so here it becomes 403."""

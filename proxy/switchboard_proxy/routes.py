@@ -20,6 +20,7 @@ from urllib.parse import unquote_to_bytes
 from .errors import PathRefused, ProfileUnknown
 
 DEFAULT_PROFILE = "default"
+WEBUI_MOUNT = b"/webui"
 
 
 class Side(Enum):
@@ -71,9 +72,9 @@ def _find(path: bytes, raw_path: bytes, profiles: Collection[str]) -> Route:
         if path.startswith(b"/agent/p/"):
             raise ProfileUnknown("below /agent/ is the default profile alone; others are at /p/<profile>/v1/")
         return Route(Side.AGENT, raw_path[raw_path.index(b"/", 1) :])
-    if path == b"/webui":
+    if path == WEBUI_MOUNT:
         return Route(Side.WEBUI, b"/")
-    if path.startswith(b"/webui/"):
+    if path.startswith(WEBUI_MOUNT + b"/"):
         return Route(Side.WEBUI, raw_path[raw_path.index(b"/", 1) :])
     if path.startswith(b"/-/"):
         return Route(Side.ITSELF, path)

@@ -142,12 +142,17 @@ class Front(asyncio.Protocol):
         self._unhold()
 
     def _unhold(self) -> None:
-        if self._is_held and self.reader.waiting_bytes <= EARLY_BYTES:
-            self._is_held = False
-            self._server.unheld(self)
+        if self.reader.waiting_bytes <= EARLY_BYTES and self._let_go():
             if not self.reader.is_complete:
                 self.deadline = self._loop.time() + self._server.limits.body_seconds
             self._transport.resume_reading()
+
+    def _let_go(self) -> bool:
+        """Hold it back no more; whether it was until now."""
+        was_held, self._is_held = self._is_held, False
+        if was_held:
+            self._server.unheld(self)
+        return was_held
 
     def finish(self) -> None:
         """The answer is whole: the next request, or the end."""
@@ -179,9 +184,7 @@ class Front(asyncio.Protocol):
         assert call is not None  # noqa: S101 - it is the call that asks for this
         call.listener = None
         self.deadline = inf
-        if self._is_held:
-            self._is_held = False
-            self._server.unheld(self)
+        if self._let_go():
             self._transport.resume_reading()
         self._transport.write(head(status_line(101), headers))
 
@@ -244,10 +247,8 @@ class Front(asyncio.Protocol):
             self.deadline = min(self.deadline, self._loop.time() + self._server.limits.head_seconds)
 
     def _call(self) -> None:
-        reader = self.reader
-        call = self.call = Call(self, reader.method, reader.target, reader.headers)
-        self._server.calls += 1
-        if reader.is_complete:
+        call = self._new_call()
+        if self.reader.is_complete:
             self.deadline = inf
         else:
             self.deadline = self._loop.time() + self._server.limits.body_seconds
@@ -261,17 +262,18 @@ class Front(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001 - one call's fault must not end the others
             self.fault(call, error)
 
+    def _new_call(self) -> Call:
+        call = self.call = Call(self, self.reader.method, self.reader.target, self.reader.headers)
+        self._server.calls += 1
+        return call
+
     @property
     def _is_ending(self) -> bool:
         return self._is_lingering or self._transport.is_closing()
 
     def _refuse(self, refused: RequestRefused) -> None:
         """What arrived is no request, or the body of the one under way turned out to be none."""
-        call = self.call
-        if call is None:
-            call = self.call = Call(self, self.reader.method, self.reader.target, self.reader.headers)
-            self._server.calls += 1
-        self._answer_refusal(call, refused)
+        self._answer_refusal(self.call or self._new_call(), refused)
 
     def _answer_refusal(self, call: Call, refused: RequestRefused) -> None:
         call.abandon()
@@ -283,10 +285,8 @@ class Front(asyncio.Protocol):
             self._server.handler.refuse(call, refused)
 
     def _leave(self, outcome: str) -> None:
-        """The client has gone."""
-        if self._is_held:
-            self._is_held = False
-            self._server.unheld(self)
+        """It is over with the client, whatever is under way."""
+        self._let_go()
         call = self.call
         if call is not None:
             call.outcome = outcome
@@ -311,9 +311,7 @@ class Front(asyncio.Protocol):
             return
         self._is_lingering = True
         self.deadline = self._loop.time() + LINGER_SECONDS
-        if self._is_held:
-            self._is_held = False
-            self._server.unheld(self)
+        if self._let_go():
             self._transport.resume_reading()
         if self._transport.can_write_eof():
             self._transport.write_eof()
@@ -336,12 +334,7 @@ class Front(asyncio.Protocol):
 
     def cut(self) -> None:
         """End it now, whatever is under way."""
-        call = self.call
-        if call is not None:
-            call.outcome = "cut_by_drain"
-            call.abandon()
-            self._end_call()
-        self._transport.abort()
+        self._leave("cut_by_drain")
 
     def dismiss(self) -> None:
         """End it if it is idle."""

@@ -3,13 +3,11 @@
 import asyncio
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from doubles import flood as flooder
-from doubles.proxy_command import ProxyCommand, proxy_command
+from doubles.proxy_command import ProxyCommand
 from doubles.raw_client import RawClient, basic
 from doubles.recording_upstream import Asked, RecordingUpstream
 from doubles.running_proxy import RunningProxy
@@ -56,15 +54,6 @@ async def test_malformed_requests_fill_no_log_either(proxy: RunningProxy) -> Non
             client.send(b"nonsense\r\n\r\n")
             await client.reply()
     assert [line["outcome"] for line in proxy.log.lines] == ["malformed_request"]
-
-
-@pytest.fixture
-async def command(
-    agent: RecordingUpstream, dashboard: RecordingUpstream, tmp_path: Path
-) -> AsyncIterator[ProxyCommand]:
-    (tmp_path / "secrets").mkdir()
-    async with proxy_command(tmp_path / "secrets", agent_port=agent.port, dashboard_port=dashboard.port) as running:
-        yield running
 
 
 async def test_a_flood_slows_no_stream_and_fills_neither_memory_nor_log(

@@ -3,13 +3,13 @@
 import asyncio
 import select
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
 import pytest
-from doubles.proxy_command import ProxyCommand, proxy_command
+from doubles.proxy_command import ProxyCommand
 from doubles.raw_client import RawClient
 from doubles.recording_upstream import Asked, RecordingUpstream
 from doubles.running_proxy import RunningProxy, running_proxy
@@ -161,15 +161,6 @@ async def test_a_client_that_leaves_while_its_profile_is_asked_about_is_let_go(
             took.append(loop.time() - left_at)
         assert [line["outcome"] for line in proxy.log.lines] == ["client_left"] * ROUNDS
         assert {asked.line for asked in agent.requests} == {"GET /p/work/v1/models HTTP/1.1"}
-
-
-@pytest.fixture
-async def command(
-    agent: RecordingUpstream, dashboard: RecordingUpstream, tmp_path: Path
-) -> AsyncIterator[ProxyCommand]:
-    (tmp_path / "secrets").mkdir()
-    async with proxy_command(tmp_path / "secrets", agent_port=agent.port, dashboard_port=dashboard.port) as running:
-        yield running
 
 
 async def test_slow_readers_hold_back_their_own_upstreams_in_bounded_memory(
