@@ -11,6 +11,11 @@ from typing import Any, Self
 import orjson
 
 WAIT_SECONDS = 10.0
+WEBSOCKET = (
+    *("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"),
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
+"""The headers that offer one (RFC 6455, 1.2)."""
 
 
 def basic(user: str, password: str) -> str:

@@ -1,16 +1,10 @@
 """Nothing unauthenticated reaches anything, whatever it looks like."""
 
 import pytest
-from doubles.raw_client import basic
+from doubles.raw_client import WEBSOCKET, basic
 from doubles.recording_upstream import RecordingUpstream, answer
 from doubles.running_proxy import BASIC, PASSWORD, RunningProxy
 
-WEBSOCKET = (
-    "Connection: Upgrade",
-    "Upgrade: websocket",
-    "Sec-WebSocket-Version: 13",
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-)
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 PATHS = [
     *("/", "/v1/models", "/p/default/v1/models", "/p/nobody/v1/models", "/agent/health/detailed", "/api/status"),

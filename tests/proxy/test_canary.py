@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from doubles.proxy_command import COMMAND, ProxyCommand, proxy_command
-from doubles.raw_client import basic
+from doubles.raw_client import WEBSOCKET, basic
 from doubles.recording_upstream import RecordingUpstream, answer
 from doubles.running_proxy import BASIC, KEY, PASSWORD, write_secret
 
@@ -17,10 +17,6 @@ GUESS = "canary-of-a-guess-0123456789"
 QUERY = "canary-of-a-session-token-01"
 COOKIE = "canary-of-a-cookie-0123456789"
 BODY = "canary-of-a-users-text-012345"
-OFFER = (
-    *("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"),
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-)
 OF_THE_MACHINE = (PASSWORD, NEXT, KEY, BASIC.split()[1], basic("coordinator", NEXT).split()[1])
 OF_CLIENTS = (GUESS, basic("coordinator", GUESS).split()[1], QUERY, COOKIE, BODY)
 
@@ -60,10 +56,10 @@ async def shown_to_a_socket(command: ProxyCommand, dashboard: RecordingUpstream)
     dashboard.always(answer(200, "Content-Type: text/html", body=b"<html>"))
     [cookie] = (await command.ask("GET", "/")).all("set-cookie")
     pair = cookie.split(";")[0]
-    headers = (*OFFER, f"Origin: http://{command.host}", f"Cookie: {pair}")
+    headers = (*WEBSOCKET, f"Origin: http://{command.host}", f"Cookie: {pair}")
     for path in (f"/api/ws?token={QUERY}", "/-/none"):
         await command.ask("GET", path, *headers, credential=None)
-    assert (await command.ask("GET", "/api/ws", *OFFER, f"Cookie: {pair}", credential=None)).status == 401
+    assert (await command.ask("GET", "/api/ws", *WEBSOCKET, f"Cookie: {pair}", credential=None)).status == 401
     dashboard.always(answer(200, body=b"ok"))  # no other answer brings one
     return pair.partition(".")[2]
 

@@ -2,16 +2,12 @@
 
 import asyncio
 
-from doubles.raw_client import basic
+from doubles.raw_client import WEBSOCKET, basic
 from doubles.recording_upstream import Asked, RecordingUpstream
 from doubles.running_proxy import RunningProxy
 from prometheus_client.parser import text_string_to_metric_families
 from waiting import until
 
-WEBSOCKET = (
-    *("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"),
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-)
 AGREED = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
 

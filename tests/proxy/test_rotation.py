@@ -3,11 +3,11 @@
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from doubles.proxy_command import ProxyCommand, proxy_command
+from doubles.proxy_command import ProxyCommand
 from doubles.raw_client import basic
 from doubles.recording_upstream import Asked, RecordingUpstream, answer
 from doubles.running_proxy import BASIC, KEY, RunningProxy, write_secret
@@ -16,18 +16,6 @@ from waiting import until
 NEXT = "fedcba9876543210fedcba9876543210"
 NEXT_BASIC = basic("coordinator", NEXT)
 NEXT_KEY = "the-next-api-server-key-0123"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "secrets").mkdir()
-    return tmp_path / "secrets"
-
-
-@pytest.fixture
-async def command(agent: RecordingUpstream, dashboard: RecordingUpstream, folder: Path) -> AsyncIterator[ProxyCommand]:
-    async with proxy_command(folder, agent_port=agent.port, dashboard_port=dashboard.port) as running:
-        yield running
 
 
 def replace(path: Path, value: str) -> None:

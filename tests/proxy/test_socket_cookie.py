@@ -6,15 +6,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from doubles.raw_client import Reply
+from doubles.raw_client import WEBSOCKET, Reply
 from doubles.recording_upstream import RecordingUpstream, answer
 from doubles.running_proxy import BASIC, RunningProxy, running_proxy, write_secret
 from switchboard_proxy.settings import Profile
 
-OFFER = (
-    *("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"),
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-)
 PAGE = answer(200, "Content-Type: text/html; charset=utf-8", "Set-Cookie: theirs=1", body=b"<html>")
 
 
@@ -31,7 +27,7 @@ async def cookie_of(proxy: RunningProxy) -> str:
 
 
 async def handshake(proxy: RunningProxy, *headers: str) -> Reply:
-    return await proxy.ask("GET", "/api/ws", *OFFER, *headers, credential=None)
+    return await proxy.ask("GET", "/api/ws", *WEBSOCKET, *headers, credential=None)
 
 
 async def test_a_page_brings_it_once_basic_was_shown(proxy: RunningProxy, dashboard_page: RecordingUpstream) -> None:
@@ -115,7 +111,7 @@ async def test_on_https_it_is_secure_and_bound_to_its_host(on_https: RunningProx
     assert ours.endswith("; HttpOnly; SameSite=Strict; Secure")
     cookie = f"Cookie: {ours.split(';')[0]}"
     for origin, status in (("https://nas.example", 200), ("http://nas.example", 401)):
-        reply = await served(on_https, "/api/ws", *OFFER, cookie, f"Origin: {origin}", credential=None)
+        reply = await served(on_https, "/api/ws", *WEBSOCKET, cookie, f"Origin: {origin}", credential=None)
         assert reply.status == status
 
 
