@@ -25,11 +25,13 @@ PURE = [
         f"coordinator/switchboard_coordinator/{name}.py"
         for name in (
             "address",
+            "breaker",
             "chat",
             "chunks",
             "errors",
             "fanout",
             "lane_printer",
+            "queueing",
             "roster",
             "routing",
             "session",
