@@ -102,8 +102,11 @@ class Profiles:
         _, health = await _get(upstream, upstream.prefix + b"/health/detailed", _Health)
         if health is None:
             return ProfileState(name, "degraded", "the agent does not tell whether it is ready")
-        if health.status == "ok":
+        if health.status == "ok" and health.gateway_state in (None, "running"):
             return ProfileState(name, "up", agent_version=health.version)
+        if health.status == "ok":
+            detail = f"the agent's gateway is {health.gateway_state}, not running: it takes no new turns"
+            return ProfileState(name, "degraded", detail, health.version)
         failing = [check for check, told in health.readiness.checks.items() if told.status != "ok"]
         detail = f"the agent says that it is not ready: {', '.join(failing) or health.status}"
         return ProfileState(name, "degraded", detail, health.version)
@@ -129,6 +132,8 @@ class _Health(BaseModel):
     status: str
     version: str | None = None
     readiness: _Readiness = _Readiness()
+    gateway_state: str | None = None
+    """`draining` while it ends, with `status` still ok and every check too (hermes-agent 0.19.0)."""
 
 
 Told = TypeVar("Told", bound=BaseModel)
