@@ -1,11 +1,15 @@
-"""The two ends of one stream: its source behind the system, its reader before it. Raw sockets, watched by a Polling."""
+"""The two ends of one stream: its source behind the system, its reader before it. Raw sockets, watched by a Polling.
 
+The source stands in the place of an agent or, for a coordinator, of the agent's proxy.
+"""
+
+import re
 import socket
 import time
 from typing import TYPE_CHECKING
 
 from bench.frames import Arrivals, Broken, chunk
-from bench.load import BEARER_HEADER, PATH, REQUEST
+from bench.load import BASIC_HEADER, BEARER_HEADER, MODEL, PATH, PROFILES, Door, request
 from bench.polling import Polling
 
 if TYPE_CHECKING:
@@ -17,10 +21,17 @@ if TYPE_CHECKING:
 READ_BYTES = 1 << 16
 CONNECT_SECONDS = 5.0
 
-_FLOW = b"X-Bench-Flow"
-_BODY = REQUEST.replace("}]}", '}], "stream": true}').encode()
+_FLOW = re.compile(rb"flow (\d+)")
+"""What is asked, so that a source knows the requests of its own flow through whatever carries them."""
 _STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+_TOLD_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 _REFUSAL = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
+_ABOUT = {
+    b"/-/profiles": PROFILES.encode(),
+    b"/v1/models": b'{"data": [{"id": "%b"}]}' % MODEL.encode(),
+    b"/health/detailed": b'{"status": "ok"}',
+}
+"""What a coordinator asks a proxy, and a proxy its agent, beside turns."""
 
 
 class Source:
@@ -69,27 +80,38 @@ class Source:
         if len(body) < int(fields.get(b"content-length", b"0")):
             return
         self._asked = b""
-        if fields.get(b"authorization", b"").strip() != BEARER_HEADER.lower().encode():
+        target = head.split(b" ", 2)[1]
+        expected = BASIC_HEADER if target.startswith((b"/p/", b"/-/")) else BEARER_HEADER
+        if fields.get(b"authorization", b"").strip() != expected.lower().encode():
             self.send(_REFUSAL)
-        elif (number := self._begins(self, int(fields.get(_FLOW.lower(), b"0")))) is None:
+        elif target in _ABOUT:
+            self.send(_TOLD_HEAD % len(_ABOUT[target]) + _ABOUT[target])
+        elif (number := self._begins(self, _flow_in(body))) is None:
             self._polling.forget(self._connection)
         else:
             self.send(_STREAM_HEAD + chunk(number, 0, time.monotonic_ns()))
 
 
+def _flow_in(body: bytes) -> int:
+    found = _FLOW.search(body)
+    return int(found[1]) if found else 0
+
+
 class Reader:
     """The client's end of one stream of a flow."""
 
-    def __init__(self, polling: Polling, port: int, authorization: str, flow: int, late_ns: "array[int]") -> None:
+    def __init__(self, polling: Polling, door: Door, flow: int, late_ns: "array[int]") -> None:
         self._polling = polling
         self.arrivals = Arrivals(late_ns)
         self.failure = ""
         self._head = b""
         self._is_body = False
-        self.connection = socket.create_connection(("127.0.0.1", port), timeout=CONNECT_SECONDS)
-        head = f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: {authorization}\r\n"
-        framing = f"Content-Type: application/json\r\nContent-Length: {len(_BODY)}\r\n"
-        self.connection.sendall(head.encode() + framing.encode() + b"%b: %d\r\n\r\n" % (_FLOW, flow) + _BODY)
+        self.connection = socket.create_connection(("127.0.0.1", door.port), timeout=CONNECT_SECONDS)
+        body = request(door.model, text=f"flow {flow}", stream=True)
+        fields = {"Host": f"127.0.0.1:{door.port}", "Authorization": door.authorization, **door.headers}
+        framing = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        head = "".join(f"{name}: {value}\r\n" for name, value in {**fields, **framing}.items())
+        self.connection.sendall(f"POST {PATH} HTTP/1.1\r\n{head}\r\n{body}".encode())
         self.connection.setblocking(False)
         polling.watch(self.connection, self._read)
 

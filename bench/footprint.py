@@ -12,12 +12,12 @@ import docker
 from docker.errors import DockerException, ImageNotFound
 
 from bench import load, subjects, systems
+from bench.flowing import on_core
 from bench.footprint_report import Footprint, Weight
 from bench.generator import Generator
-from bench.one_hop_report import MANY, OURS, ROOF
 from bench.programs import program
+from bench.rounds import MANY, OURS, ROOF
 from bench.running import NotRunning
-from bench.streaming import on_core
 from bench.subjects import Stage, Subject
 
 IMAGE = "switchboard-proxy:dev"
@@ -58,7 +58,7 @@ def _ready_seconds(stage: Stage) -> float:
     with ExitStack() as stack:
         subject = _ours(stage, stack, upstream_port=9)
         connection = http.client.HTTPConnection("127.0.0.1", subject.port, timeout=10)
-        connection.request("GET", "/-/ready", headers={"Authorization": subject.authorization})
+        connection.request("GET", "/-/ready", headers={"Authorization": subject.door.authorization})
         status = connection.getresponse().status
         seconds = time.monotonic() - subject.running.started_at
         connection.close()
@@ -73,7 +73,7 @@ def _streaming_bytes(stage: Stage, plan: Plan) -> tuple[str, int, int]:
         subject = _ours(stage, stack, generator.port)
         time.sleep(IDLE_SECONDS)
         idle = subject.running.resident_bytes()
-        with generator.opened(subject.port, subject.authorization, plan.streams) as streams:
+        with generator.opened(subject.door, plan.streams) as streams:
             streams.pour(rate=1, seconds=4)
             streams.wait()
             streaming = subject.running.resident_bytes()
@@ -88,7 +88,7 @@ def _weights(stage: Stage, plan: Plan) -> tuple[Weight, Weight]:
         wrk = program("wrk")
         upstream = stage.start(ROOF, systems.upstream, stack, core=stage.load_core, upstream_port=0)
         subject = _ours(stage, stack, upstream.port)
-        target = load.examine(subject.port, subject.authorization)
+        target = load.examine(subject.door)
         done, weights = 0, []
         for wanted in (plan.early, plan.late):
             while done < wanted:

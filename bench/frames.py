@@ -27,8 +27,13 @@ _CLOSE_AT = _NUMBERS_AT + _NUMBERS_BYTES
 CHUNK_BYTES = _CLOSE_AT + len(_CLOSE)
 _WHOLE = _OPEN + _NUMBERS + _CLOSE
 
-END = b"0\r\n\r\n"
-"""The chunk that ends a stream."""
+_ENDING = (
+    _BEFORE.partition(b'{"content"')[0]
+    + b'{},"finish_reason":"stop"}],"usage":{"prompt_tokens":911,"completion_tokens":3,"total_tokens":914}}\n\n'
+    + b"data: [DONE]\n\n"
+)
+END = b"%x\r\n%b\r\n0\r\n\r\n" % (len(_ENDING), _ENDING)
+"""The chunks that end a stream: the finish and the end mark of an agent, then HTTP's own."""
 
 
 class Broken(Exception):
@@ -43,7 +48,8 @@ def chunk(stream: int, number: int, sent_ns: int) -> bytes:
 class Arrivals:
     """The chunked body of one answer, held against what its source sends; lateness goes into `late_ns`.
 
-    A hop may cut the chunks anew; a frame is what counts, and it has arrived with its last byte.
+    A hop may cut the chunks anew, and put comments between frames; a frame is what counts, and it has arrived with its
+    last byte.
     """
 
     def __init__(self, late_ns: "array[int]") -> None:
@@ -67,14 +73,27 @@ class Arrivals:
             data = data[at:]
         if data:
             self._text += self._unchunked(data)
-            while len(self._text) >= _FRAME_BYTES:
-                frame, self._text = self._text[:_FRAME_BYTES], self._text[_FRAME_BYTES:]
-                numbers_end = len(_BEFORE) + _NUMBERS_BYTES
-                if not frame.startswith(_BEFORE) or frame[numbers_end:] != _REST:
-                    raise Broken(f"frame {self.frames} was altered: {frame[:60]!r}")
-                self._take(frame, len(_BEFORE), numbers_end, now_ns)
-        if self.is_ended and self._text:
-            raise Broken("the stream ended within a frame")
+            while self._text and self._take_text(now_ns):
+                pass
+        if self.is_ended and self._text != _ENDING:
+            raise Broken("the stream ended within a frame" if self._text else "the stream ended without its end mark")
+
+    def _take_text(self, now_ns: int) -> bool:
+        """Take what stands first in the text; whether it was there whole, and no end."""
+        if self._text.startswith(b":"):
+            _, found, after = self._text.partition(b"\n\n")
+            self._text = after if found else self._text
+            return bool(found)
+        if self._text.startswith(_BEFORE) and len(self._text) >= _FRAME_BYTES:
+            frame, self._text = self._text[:_FRAME_BYTES], self._text[_FRAME_BYTES:]
+            numbers_end = len(_BEFORE) + _NUMBERS_BYTES
+            if frame[numbers_end:] != _REST:
+                raise Broken(f"frame {self.frames} was altered: {frame[-60:]!r}")
+            self._take(frame, len(_BEFORE), numbers_end, now_ns)
+            return True
+        if not (self._text.startswith(_BEFORE) or _BEFORE.startswith(self._text) or _ENDING.startswith(self._text)):
+            raise Broken(f"frame {self.frames} was altered: {self._text[:60]!r}")
+        return False
 
     def _take(self, data: bytes, start: int, end: int, now_ns: int) -> None:
         stream, number, sent_ns = map(int, data[start:end].split(b" "))

@@ -14,9 +14,10 @@ from contextlib import contextmanager, suppress
 from typing import Self
 
 from bench.ends import Reader, Source
+from bench.flows import Flow
 from bench.frames import END, at_share, chunk
+from bench.load import Door
 from bench.polling import Polling
-from bench.streaming_report import Flow
 
 AT_ONCE = 64
 """How many streams are being opened, and how many frames sent between two looks at what arrived."""
@@ -47,12 +48,12 @@ class Generator:
         self.polling.close()
 
     @contextmanager
-    def opened(self, port: int, authorization: str, count: int) -> Iterator["Streams"]:
-        """`count` streams through what listens on `port`, each with its first frame there; closed with the block.
+    def opened(self, door: Door, count: int) -> Iterator["Streams"]:
+        """`count` streams through the system behind `door`, each with its first frame there; closed with the block.
 
         An opening that fails is the failure of the flow.
         """
-        streams = Streams(self, port, authorization, count)
+        streams = Streams(self, door, count)
         gc.disable()  # a collection here would look like a stall of the system
         try:
             streams.open()
@@ -61,9 +62,9 @@ class Generator:
             gc.enable()
             streams.close()
 
-    def flow(self, port: int, authorization: str, *, streams: int, rate: int, seconds: float) -> Flow:
+    def flow(self, door: Door, *, streams: int, rate: int, seconds: float) -> Flow:
         """Open `streams`, send `rate` frames a second on each for `seconds`, end them, say what arrived."""
-        with self.opened(port, authorization, streams) as open_streams:
+        with self.opened(door, streams) as open_streams:
             open_streams.pour(rate, seconds)
             return open_streams.finish()
 
@@ -89,8 +90,8 @@ class Generator:
 class Streams:
     """A number of streams through one system, opened together."""
 
-    def __init__(self, generator: Generator, port: int, authorization: str, count: int) -> None:
-        self._generator, self._port, self._authorization, self._count = generator, port, authorization, count
+    def __init__(self, generator: Generator, door: Door, count: int) -> None:
+        self._generator, self._door, self._count = generator, door, count
         self._late_ns = array("q")
         self._source_late_ns = array("q")
         self._readers: list[Reader] = []
@@ -106,7 +107,7 @@ class Streams:
         while begun < self._count and not self.failure():
             try:
                 while len(self._readers) < min(self._count, begun + AT_ONCE):
-                    self._readers.append(Reader(polling, self._port, self._authorization, flow, self._late_ns))
+                    self._readers.append(Reader(polling, self._door, flow, self._late_ns))
             except OSError as problem:
                 self._problem = f"no connection: {problem}"
             polling.turn(0.1)

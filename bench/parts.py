@@ -6,10 +6,12 @@ from typing import Protocol
 
 from pydantic import TypeAdapter
 
-from bench import footprint, one_hop, streaming
+from bench import footprint, lane_streaming, one_hop, single_lane, streaming
 from bench.footprint_report import Footprint
+from bench.lane_streaming_report import LaneStreaming
 from bench.marks import Mark
 from bench.one_hop_report import OneHop
+from bench.single_lane_report import SingleLane
 from bench.streaming_report import Streaming
 
 
@@ -49,4 +51,6 @@ PARTS: Mapping[str, Part] = {
     "one-hop": Part(one_hop.measure, OneHop),
     "streaming": Part(streaming.measure, Streaming),
     "footprint": Part(footprint.measure, Footprint),
+    "single-lane": Part(single_lane.measure, SingleLane),
+    "lane-streaming": Part(lane_streaming.measure, LaneStreaming),
 }

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-START_SECONDS, STOP_SECONDS = 15.0, 10.0
+START_SECONDS, STOP_SECONDS = 60.0, 10.0
 
 
 class NotRunning(Exception):
@@ -64,10 +64,14 @@ class Running:
 
     def settle(self, seconds: float = 10.0) -> None:
         """Wait until it computes nothing any more, so that what it still does is not done at the cost of the next."""
-        deadline, before = time.monotonic() + seconds, -1
-        while (now := self._ticks()) != before and time.monotonic() < deadline:
+        deadline, before = time.monotonic() + seconds, -1.0
+        while (now := self.cpu_seconds()) != before and time.monotonic() < deadline:
             before = now
             time.sleep(0.1)
+
+    def cpu_seconds(self) -> float:
+        """Processor time that the process and all it started have taken, as the kernel tells it: in ticks of 10 ms."""
+        return sum(_ticks(pid) for pid in self._family()) / os.sysconf("SC_CLK_TCK")
 
     def resident_bytes(self) -> int:
         """Resident memory of the process and all it started."""
@@ -86,10 +90,6 @@ class Running:
     def _listens(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def _ticks(self) -> int:
-        """Processor time of the process and all it started, in the kernel's ticks of 10 ms."""
-        return sum(_ticks(pid) for pid in self._family())
 
     def _family(self) -> list[int]:
         return [int(entry.name) for entry in Path("/proc").glob("[0-9]*") if _session(entry) == self._process.pid]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
-from bench import load, machine, systems
+from bench import gateways, load, machine, systems
 from bench.programs import Missing
 from bench.running import NotRunning, Running, free_port
 
@@ -23,7 +23,7 @@ class Subject:
 
     name: str
     version: str
-    authorization: str
+    door: load.Door
     running: Running
 
     @property
@@ -46,15 +46,15 @@ class Stage:
         launch = system(place)
         log = place.folder / "output.log"
         running = stack.enter_context(Running(launch.command, core=core, port=place.port, log=log, env=launch.env))
-        return Subject(name, launch.version, launch.authorization, running)
+        return Subject(name, launch.version, launch.door(place.port), running)
 
     @contextmanager
     def skipping(self, name: str, skipped: list[tuple[str, str]]) -> Iterator[None]:
-        """A block that may stop for a system of the distribution; why is added to `skipped`."""
+        """A block that may stop for a system of others; why is added to `skipped`."""
         try:
             yield
         except STOPPED as problem:
-            if name not in systems.DISTRIBUTED:
+            if name in systems.OWN or name in gateways.OWN:
                 raise
             skipped.append((name, str(problem)))
 

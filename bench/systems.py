@@ -27,12 +27,20 @@ class Place:
 
 @dataclass(frozen=True)
 class Launch:
-    """How one system is run, and the credential that it wants to see."""
+    """How one system is run, and what it wants to see: the names that `Door` has too mean the same."""
 
     command: list[str]
     env: Mapping[str, str] = field(default_factory=dict)
     version: str = ""
     authorization: str = load.BASIC_HEADER
+    model: str = load.MODEL
+    headers: Mapping[str, str] = field(default_factory=dict)
+    is_exact: bool = True
+    is_guarded: bool = True
+
+    def door(self, port: int) -> load.Door:
+        """Where it is asked once it listens on this port."""
+        return load.Door(port, self.authorization, self.model, self.headers, self.is_exact, self.is_guarded)
 
 
 System = Callable[[Place], Launch]
@@ -44,15 +52,28 @@ CONNECTIONS = 9000
 
 
 def upstream(place: Place) -> Launch:
-    """nginx answering a chat completion of 350 bytes to whoever shows the Bearer; the roof that no hop can reach."""
+    """nginx in the place of an agent and, for a coordinator, of the agent's proxy; the roof that no system can reach.
+
+    To the Bearer it answers a chat completion of 350 bytes, to the Basic pair the same as a stream.
+    """
+    stream = load.STREAMED_ANSWER.replace("\n", "\\n")
     http = f"""
   access_log off;
   default_type application/json;
-  map $http_authorization $allowed {{ default 0; "{load.BEARER_HEADER}" 1; }}
+  map $http_authorization $agent {{ default 0; "{load.BEARER_HEADER}" 1; }}
+  map $http_authorization $proxy {{ default 0; "{load.BASIC_HEADER}" 1; }}
   server {{
     listen 127.0.0.1:{place.port};
-    if ($allowed = 0) {{ return 401; }}
-    location = {load.PATH} {{ return 200 '{load.ANSWER}'; }}
+    location = {load.PATH} {{
+      if ($agent = 0) {{ return 401; }}
+      return 200 '{load.ANSWER}';
+    }}
+    location = /p/default{load.PATH} {{
+      default_type text/event-stream;
+      if ($proxy = 0) {{ return 401; }}
+      return 200 '{stream}';
+    }}
+    location = /-/profiles {{ return 200 '{load.PROFILES}'; }}
   }}
 """
     return _nginx(place.folder, http, authorization=load.BEARER_HEADER)

@@ -5,6 +5,8 @@ import pytest
 
 from bench.frames import END, Arrivals, Broken, at_share, chunk
 
+ENDED = b"0\r\n\r\n"
+
 
 def arrivals() -> tuple[Arrivals, "array[int]"]:
     late_ns = array("q")
@@ -64,7 +66,10 @@ def test_a_frame_has_arrived_with_its_last_byte() -> None:
         (chunk(0, 0, 0).replace(b"}]}", b"}]]"), "altered"),
         (chunk(0, 0, 0)[:-1] + b"x", "altered"),
         (chunked_anew(chunk(0, 0, 0), size=249) + END, ""),
-        (b"5\r\ndata:\r\n" + END, "within a frame"),
+        (chunk(0, 0, 0) + b"e\r\n: still here\n\n\r\n" + END, ""),
+        (b"5\r\ndata:\r\n" + ENDED, "within a frame"),
+        (ENDED, "without its end mark"),
+        (END.replace(b"[DONE]", b"[ENDE]"), "altered"),
         (END + b"x", "behind the end"),
         (b"HTTP/1.1 200 OK\r\n", "no chunk"),
     ],

@@ -5,11 +5,11 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
+from bench.flows import Flow
 from bench.frames import CHUNK_BYTES
 from bench.generator import Generator
-from bench.load import BEARER_HEADER
+from bench.load import BEARER_HEADER, Door
 from bench.running import free_port
-from bench.streaming_report import Flow
 
 
 @contextmanager
@@ -39,13 +39,13 @@ def hop(upstream: int, change: Callable[[bytes], bytes]) -> Iterator[int]:
 
 def flow_through(change: Callable[[bytes], bytes]) -> Flow:
     with Generator(grace_seconds=0.5) as generator, hop(generator.port, change) as port:
-        return generator.flow(port, BEARER_HEADER, streams=1, rate=50, seconds=0.1)
+        return generator.flow(Door(port, BEARER_HEADER), streams=1, rate=50, seconds=0.1)
 
 
 def test_every_frame_of_every_stream_arrives_on_the_direct_way() -> None:
     with Generator(grace_seconds=20) as generator:
         for _ in range(2):
-            seen = generator.flow(generator.port, BEARER_HEADER, streams=100, rate=20, seconds=0.3)
+            seen = generator.flow(Door(generator.port, BEARER_HEADER), streams=100, rate=20, seconds=0.3)
             assert (seen.failure, seen.frames) == ("", 100 * (6 + 1))
             assert 0 < seen.p50_ms <= seen.p99_ms <= seen.worst_ms
 
@@ -65,17 +65,17 @@ def test_a_hop_that_loses_a_frame_or_an_end_fails_the_flow(change: Callable[[byt
 
 def test_a_system_that_refuses_fails_the_flow() -> None:
     with Generator(grace_seconds=20) as generator:
-        seen = generator.flow(generator.port, "Bearer another", streams=2, rate=20, seconds=0.1)
+        seen = generator.flow(Door(generator.port, "Bearer another"), streams=2, rate=20, seconds=0.1)
     assert "401" in seen.failure
 
 
 def test_a_system_that_is_gone_fails_the_flow() -> None:
     with Generator(grace_seconds=20) as generator:
-        seen = generator.flow(free_port(), BEARER_HEADER, streams=2, rate=20, seconds=0.1)
+        seen = generator.flow(Door(free_port(), BEARER_HEADER), streams=2, rate=20, seconds=0.1)
     assert "no connection" in seen.failure
 
 
 def test_streams_that_do_not_begin_are_counted() -> None:
     with Generator(grace_seconds=0.2) as generator, socket.create_server(("127.0.0.1", 0)) as silent:
-        seen = generator.flow(silent.getsockname()[1], BEARER_HEADER, streams=3, rate=20, seconds=0.1)
+        seen = generator.flow(Door(silent.getsockname()[1], BEARER_HEADER), streams=3, rate=20, seconds=0.1)
     assert seen.failure == "3 of 3 streams did not begin"

@@ -1,6 +1,7 @@
 import pytest
 
-from bench.one_hop_report import MANY, ONE, Figures, Measured, OneHop, Round, figures
+from bench.one_hop_report import OneHop
+from bench.rounds import MANY, ONE, Figures, Measured, Round
 
 
 def many(requests_per_second: float, p99_ms: float = 2.0, failure: str = "") -> Round:
@@ -20,7 +21,7 @@ def mark(systems: tuple[Measured, ...], name: str) -> str:
 
 
 def seen(*rounds: Round) -> Figures:
-    found = figures(Measured("x", rounds=rounds))
+    found = Measured("x", rounds=rounds).figures()
     assert found is not None
     return found
 

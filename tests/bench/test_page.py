@@ -2,19 +2,27 @@ import json
 
 import pytest
 
+from bench.flows import Climb, Flow
+from bench.flows import Measured as Streamed
 from bench.footprint_report import Footprint, Weight
-from bench.one_hop_report import MANY, ONE, Measured, OneHop, Round
+from bench.lane_streaming_report import LaneStreaming
+from bench.one_hop_report import OneHop
 from bench.page import PAGE, filled, read_records
 from bench.parts import Result
 from bench.record import Record
-from bench.streaming_report import Climb, Flow, Streaming
-from bench.streaming_report import Measured as Streamed
+from bench.rounds import MANY, ONE, Measured, Round
+from bench.single_lane_report import SingleLane
+from bench.streaming_report import Streaming
 
 FLOW = Flow(256, 50, 20, frames=10, p50_ms=0.5, p99_ms=3.0, worst_ms=9.0, source_p99_ms=1.0, failure="x")
+ROUNDS = (Measured("nginx", "1", (Round(MANY, 5, 1, 2, cpu_us=3), Round(ONE, 5, 1, 2)), 3.5), Measured("Caddy"))
+FLOWS = (Streamed("nginx", "1", (FLOW,), (Climb(7, (FLOW,)),)), Streamed("Caddy", skipped="no"))
 RESULTS: dict[str, Result] = {
-    "one-hop": OneHop((Measured("nginx", "1", (Round(MANY, 5, 1, 2), Round(ONE, 5, 1, 2)), 3.5), Measured("Caddy"))),
-    "streaming": Streaming((Streamed("nginx", "1", (FLOW,), (Climb(7, (FLOW,)),)), Streamed("Caddy", skipped="no"))),
+    "one-hop": OneHop(ROUNDS),
+    "streaming": Streaming(FLOWS),
     "footprint": Footprint("1", (0.5,), 1, 2, 3, Weight(4, 5), Weight(6, 7), image_skipped="no"),
+    "single-lane": SingleLane(ROUNDS),
+    "lane-streaming": LaneStreaming(FLOWS, 5, 6, 7),
 }
 
 

@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from bench.streaming_report import Climb, Flow, Measured, Streaming, figures
+from bench.flows import Climb, Flow, Measured
+from bench.streaming_report import LATE_MS, Streaming
 
 GOOD = Flow(256, 50, 20, frames=256_256, p50_ms=0.5, p99_ms=3.0, worst_ms=9.0, source_p99_ms=1.0)
 
@@ -17,17 +18,17 @@ def mark(systems: tuple[Measured, ...], name: str) -> str:
 
 
 def test_a_number_of_streams_holds_while_nothing_is_lost_and_frames_are_in_time() -> None:
-    assert GOOD.holds()
-    assert not replace(GOOD, failure="3 of 9 frames did not arrive").holds()
-    assert not replace(GOOD, p99_ms=50.0).holds()
+    assert GOOD.holds(LATE_MS)
+    assert not replace(GOOD, failure="3 of 9 frames did not arrive").holds(LATE_MS)
+    assert not replace(GOOD, p99_ms=50.0).holds(LATE_MS)
 
 
 def test_a_source_that_was_late_itself_proves_nothing() -> None:
-    assert not replace(GOOD, source_p99_ms=25.0).holds()
+    assert not replace(GOOD, source_p99_ms=25.0).holds(LATE_MS)
 
 
 def test_a_system_is_judged_by_the_median_of_its_rounds_and_its_worst_frame() -> None:
-    seen = figures(measured("x", 1.0, 9.0, 3.0))
+    seen = measured("x", 1.0, 9.0, 3.0).figures()
     assert seen is not None
     assert (seen.p99_ms, seen.worst_ms, seen.most_streams) == (3.0, 9.0, 1000)
 
@@ -35,7 +36,7 @@ def test_a_system_is_judged_by_the_median_of_its_rounds_and_its_worst_frame() ->
 def test_a_system_that_lost_a_frame_in_one_round_has_no_lateness() -> None:
     lost = replace(GOOD, failure="1 of 256,256 frames did not arrive")
     subject = Measured("switchboard", flows=(GOOD, lost), climbs=(Climb(100, ()),))
-    seen = figures(subject)
+    seen = subject.figures()
     assert seen is not None
     assert (seen.p99_ms, seen.most_streams) == (None, 100)
     assert "lost" in Streaming((subject,)).table()
