@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import httpx
 import typer
@@ -15,22 +15,24 @@ from switchboard_service.secret_file import SecretError, SecretFile
 from switchboard_service.settings import load
 
 from . import ask as asking
+from . import keys_commands
 from .address import AddressError
 from .app import create_app
-from .consumers import Consumers, add_consumer, read_consumers
+from .consumers import Consumers
+from .consumers_file import read_consumers
+from .exits import EX_CONFIG, EX_FAILED, EX_USAGE
+from .exits import stop as _stop
 from .lane_printer import Piece
 from .peers_file import PeersFile, read_peers, schema
 from .peers_table import peers_table
 from .serve import serve as serve_app
 from .settings import CoordinatorSettings
 
-EX_FAILED, EX_USAGE, EX_CONFIG = 1, 2, 78
 READY_SECONDS = 3.0
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
-keys = typer.Typer(no_args_is_help=True, help="Keys of consumers.")
-app.add_typer(keys, name="keys")
+app.add_typer(keys_commands.app, name="keys")
 
 Url = Annotated[str, typer.Option(envvar="SWITCHBOARD_URL", help="Where the coordinator answers.")]
 KeyFile = Annotated[
@@ -132,23 +134,6 @@ def peers(url: Url = LOCAL_URL, key_file: KeyFile = None) -> None:
     Console(highlight=False, soft_wrap=True).print(peers_table(body))
 
 
-@keys.command()
-def add(
-    name: Annotated[str, typer.Argument(help="The consumer's name.")],
-    file: Annotated[Path, typer.Option(help="The file `consumers` in the coordinator's secrets folder.")],
-    key_file: Annotated[Path | None, typer.Option(help="Take the key from this file instead of making one.")] = None,
-) -> None:
-    """Give a consumer a key, printed once: the file keeps its digest. A coordinator reads the file at its start."""
-    try:
-        key = add_consumer(file, name, SecretFile(key_file).read() if key_file else None)
-    except MistakesFound as error:
-        _stop(EX_USAGE, *error.problems)
-    except (SecretError, OSError) as error:
-        _stop(EX_FAILED, str(error))
-    if key_file is None:
-        print(key)  # noqa: T201 - the one time that it is shown
-
-
 def _configuration() -> tuple[CoordinatorSettings, PeersFile, Consumers]:
     """Everything that an operator wrote, or an end with all mistakes."""
     problems: list[str] = []
@@ -188,9 +173,3 @@ def _key(file: Path | None) -> str:
         return SecretFile(file.expanduser()).read()
     except SecretError as error:
         _stop(EX_USAGE, str(error))
-
-
-def _stop(status: int, *sentences: str) -> NoReturn:
-    for sentence in sentences:
-        print(f"switchboard: {sentence}", file=sys.stderr)  # noqa: T201 - a command talks to a person
-    sys.exit(status)

@@ -1,110 +1,138 @@
-"""Who may ask: consumers and the SHA-256 digests of their keys, one a line in a file. The keys themselves are nowhere.
+"""Who may ask: every key that counts, by its digest, in memory, as the database had it at most a second ago.
 
-# the person at the laptop
-me 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+Nobody waits for the database to be let in: a key is found in a dict.
 """
 
-import hashlib
-import os
-import re
-import secrets
-from collections.abc import Mapping
-from pathlib import Path
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from switchboard_service.mistakes import MistakesFound
-from switchboard_service.secret_file import read_private
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from .address import is_name
+from . import keys
+from .keys import Key, Moves, digest_of
+from .scopes import EVERYTHING, Scopes
 
-FILE_LIMIT_BYTES = 1_000_000
+LOOK_SECONDS = 1.0
+"""The database is looked at so often: what another process changes counts within twice this."""
 
-_DIGEST = re.compile("[0-9a-f]{64}")
+_log = structlog.get_logger("switchboard")
 
 
-class ConsumersError(MistakesFound):
-    """The consumers file cannot be used; each problem names its line."""
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """Who asks, by one of its keys."""
+
+    name: str
+    scopes: Scopes
+    key_id: str = ""
+    """Empty for a key that no database keeps."""
+    moves: Moves = "ask"
+    turns_per_minute: int | None = None
+    expires_at: float | None = None
+
+
+NOBODY = Consumer("", Scopes())
+
+
+class Stranger(NamedTuple):
+    """Someone who is not let in: `consumer` where the key was good once, and a sentence for whoever holds it."""
+
+    consumer: str
+    outcome: str
+    words: str
 
 
 class Consumers:
     """The consumers of one coordinator."""
 
-    def __init__(self, names: Mapping[str, str]) -> None:
-        """`names` is digest → name."""
+    def __init__(
+        self,
+        names: Mapping[str, str],
+        scopes: Scopes = EVERYTHING,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`names` is digest → name: who counts as long as no database is kept to, and is taken into it when one is."""
         self._names = dict(names)
+        self._scopes = scopes
+        self._clock = clock
+        self._by_digest = {digest: Consumer(name, scopes) for digest, name in names.items()}
+        self._kept: list[Key] = []
+        self._revoked: dict[str, str] = {}
+        self._is_open = False
 
-    def who(self, authorization: bytes | None) -> str | None:
+    def who(self, authorization: bytes | None) -> Consumer | None:
         """The consumer whose key this `Authorization: Bearer …` value holds.
 
         Found by the digest of what was sent, so that no comparison's time tells how much of a key was right.
         """
         scheme, _, key = (authorization or b"").partition(b" ")
-        return self._names.get(_digest(key)) if scheme.lower() == b"bearer" else None
+        consumer = self._by_digest.get(digest_of(key)) if scheme.lower() == b"bearer" else None
+        if consumer is None or consumer.expires_at is None or self._clock() < consumer.expires_at:
+            return consumer
+        return None
+
+    def stranger(self, authorization: bytes | None) -> Stranger:
+        """What there is to say to someone whom `who` does not know."""
+        key = (authorization or b"").partition(b" ")[2]
+        if not key:
+            return Stranger("", "no_key", "no key: send yours as `Authorization: Bearer …`")
+        digest = digest_of(key)
+        if digest in self._revoked:
+            return Stranger(self._revoked[digest], "key_revoked", "this key was revoked")
+        if digest in self._by_digest:
+            return Stranger(self._by_digest[digest].name, "key_expired", "this key has expired")
+        return Stranger("", "invalid_api_key", "no consumer has this key: send it as `Authorization: Bearer …`")
+
+    async def open(self, engine: AsyncEngine) -> None:
+        """Take names that the database never saw into it, and from here on let in whom it names.
+
+        Raises:
+            SQLAlchemyError: the database cannot be used.
+        """
+        async with engine.begin() as connection:
+            ignored = await connection.run_sync(keys.take_in, self._names, self._scopes, self._clock())
+        for name in ignored:
+            _log.warning("consumers_line_ignored", consumer=name, reason="the database knows this name or key already")
+        await self._look(engine)
+        self._is_open = True
+        if not self._by_digest:
+            _log.warning("no_keys", remedy="switchboard keys add NAME")
+
+    async def keep(self, engine: AsyncEngine) -> None:
+        """Follow the database until cancelled. While it cannot be read, whoever was let in is let in.
+
+        Raises:
+            SQLAlchemyError: it was not opened before, and cannot be.
+        """
+        if not self._is_open:
+            await self.open(engine)
+        is_blind = False
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                await self._look(engine)
+                is_blind = False
+            except SQLAlchemyError as error:
+                if not is_blind:
+                    _log.warning("keys_unreadable", problem=str(error), remedy="who was let in stays let in")
+                is_blind = True
+
+    async def _look(self, engine: AsyncEngine) -> None:
+        async with engine.connect() as connection:
+            kept = await connection.run_sync(keys.all_keys)
+        if kept == self._kept and self._is_open:
+            return
+        self._kept = kept
+        self._by_digest = {key.digest: _consumer(key) for key in kept if key.revoked_at is None}
+        self._revoked = {key.digest: key.consumer for key in kept if key.revoked_at is not None}
 
 
-def read_consumers(file: Path) -> Consumers:
-    """The consumers that a file names.
-
-    Raises:
-        SecretError: the file is missing or open to others.
-        ConsumersError: with all mistakes in it.
-    """
-    names = _parse(read_private(file, FILE_LIMIT_BYTES), file)
-    if not names:
-        raise ConsumersError([f"{file} names no consumer: switchboard keys add NAME --file {file}"])
-    return Consumers(names)
-
-
-def add_consumer(file: Path, name: str, key: str | None = None) -> str:
-    """Write a new consumer's line at the end of the file, which is made (mode 0600) where it is missing.
-
-    Args:
-        file: the consumers file.
-        name: the consumer's name.
-        key: its key; without one, a random one is made.
-
-    Returns:
-        The key; it is kept nowhere.
-
-    Raises:
-        SecretError: the file is open to others.
-        ConsumersError: the name is no name, it or the key is there already, or the file has mistakes.
-        OSError: the file cannot be written.
-    """
-    if not is_name(name):
-        raise ConsumersError([f"{name!r} is no name: it takes lower-case letters, digits and hyphens"])
-    # Its mode, like that of every file here, must keep others out from the first moment on.
-    os.close(os.open(file, os.O_CREAT | os.O_CLOEXEC, 0o600))
-    content = read_private(file, FILE_LIMIT_BYTES)
-    known = _parse(content, file)
-    if name in known.values():
-        raise ConsumersError([f"{name} has a key in {file} already: remove its line to give it a new one"])
-    key = key or "sk-switchboard-" + secrets.token_urlsafe(32)
-    digest = _digest(key.encode())
-    if digest in known:
-        raise ConsumersError([f"this key is {known[digest]}'s in {file} already: each consumer has its own"])
-    gap = b"" if content.endswith(b"\n") or not content else b"\n"
-    with file.open("ab") as end:
-        end.write(gap + f"{name} {digest}\n".encode())
-    return key
-
-
-def _digest(key: bytes) -> str:
-    return hashlib.sha256(key).hexdigest()
-
-
-def _parse(content: bytes, file: Path) -> dict[str, str]:
-    names: dict[str, str] = {}
-    problems: list[str] = []
-    for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), start=1):
-        match line.partition("#")[0].split():
-            case []:
-                continue
-            case [name, digest] if is_name(name) and _DIGEST.fullmatch(digest):
-                if digest in names or name in names.values():
-                    problems.append(f"{file} line {number}: {name} or its key is there already: name each once")
-                names[digest] = name
-            case _:
-                problems.append(f"{file} line {number}: must be a name and a SHA-256 digest, as `keys add` writes them")
-    if problems:
-        raise ConsumersError(problems)
-    return names
+def _consumer(key: Key) -> Consumer:
+    grant = key.grant
+    return Consumer(key.consumer, grant.scopes, key.id, grant.moves, grant.turns_per_minute, grant.expires_at)

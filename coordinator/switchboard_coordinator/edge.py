@@ -11,9 +11,14 @@ import orjson
 import structlog
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from switchboard_relay.wire import Header
 
-from .consumers import Consumers
-from .errors import InternalError, InvalidKey, SwitchboardError
+from .address import Address, Group
+from .audit import Audit
+from .consumers import NOBODY, Consumer, Consumers
+from .errors import InsufficientScope, InternalError, InvalidKey, RateLimitExceeded, SwitchboardError
+from .rate import Rates
+from .scopes import Right
 
 _OPEN_PATHS = frozenset(("/healthz", "/readyz"))
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
@@ -26,8 +31,54 @@ class Asked:
     """One request as it is known beyond its surface; `line` is filled on the way and logged at the end."""
 
     request_id: str
-    consumer: str = ""
+    audit: Audit = field(default_factory=Audit)
+    rates: Rates = field(default_factory=Rates)
+    who: Consumer = NOBODY
     line: dict[str, Any] = field(default_factory=dict)
+    headers: list[Header] = field(default_factory=list)
+    """What the answer carries beside its surface's own."""
+
+    @property
+    def consumer(self) -> str:
+        """The name of who asks; empty where nobody needs a key."""
+        return self.who.name
+
+    def require(self, needed: Address | Group | Right) -> None:
+        """Let the request go on only if its key is good for this: to ask an address or a group, or another right.
+
+        Raises:
+            InsufficientScope: it is not; the audit log has it.
+        """
+        if self.who.scopes.allows(needed):
+            return
+        self.note("request", str(needed), InsufficientScope.code)
+        raise InsufficientScope(f"this key lacks the scope {needed}; it has {self.who.scopes or 'none'}")
+
+    def count_turn(self) -> None:
+        """Count one new turn against the rate of the consumer's key; call it once a turn, before it is opened.
+
+        Raises:
+            RateLimitExceeded: there are too many; the audit log has it.
+        """
+        limit = self.who.turns_per_minute
+        if limit is None:
+            return
+        left = self.rates.take(self.who.name, limit, time.monotonic())
+        self.headers += (
+            (b"x-ratelimit-limit-requests", b"%d" % left.limit),
+            (b"x-ratelimit-remaining-requests", b"%d" % left.remaining),
+            (b"x-ratelimit-reset-requests", b"%ds" % left.reset_seconds),
+        )
+        if not left.is_allowed:
+            self.note("request", "turn", RateLimitExceeded.code)
+            raise RateLimitExceeded(
+                f"this key may open {limit} turns a minute; the next in {left.retry_after_seconds} s",
+                retry_after=str(left.retry_after_seconds),
+            )
+
+    def note(self, action: str, subject: str, outcome: str = "done") -> None:
+        """Put into the audit log what this request did, or was refused."""
+        self.audit.note(self.who.name, action, subject, outcome, request_id=self.request_id)
 
     @staticmethod
     def of(scope: MutableMapping[str, Any]) -> "Asked":
@@ -39,9 +90,11 @@ class Asked:
 class Edge:
     """Wraps the whole application."""
 
-    def __init__(self, app: ASGIApp, consumers: Consumers) -> None:
+    def __init__(self, app: ASGIApp, consumers: Consumers, audit: Audit | None = None) -> None:
         self._app = app
         self._consumers = consumers
+        self._audit = audit or Audit()
+        self._rates = Rates()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let one request through to its surface."""
@@ -50,7 +103,7 @@ class Edge:
             return
         began = time.perf_counter()
         headers = dict(scope["headers"])
-        asked = Asked(_request_id(headers.get(b"x-request-id")))
+        asked = Asked(_request_id(headers.get(b"x-request-id")), self._audit, self._rates)
         scope["switchboard"] = asked
         status = 0
 
@@ -58,15 +111,18 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", asked.request_id.encode())]
+                own = (b"x-request-id", asked.request_id.encode())
+                message["headers"] = [*message["headers"], own, *asked.headers]
             await send(message)
 
         try:
-            asked.consumer = self._consumers.who(headers.get(b"authorization")) or ""
-            if asked.consumer or scope["path"] in _OPEN_PATHS:
+            who = self._consumers.who(headers.get(b"authorization"))
+            if who is not None:
+                asked.who = who
+            if who is not None or scope["path"] in _OPEN_PATHS:
                 await self._app(scope, receive, sending)
             else:
-                error = InvalidKey("no consumer has this key: send it as `Authorization: Bearer …`")
+                error = self._stranger(scope, headers.get(b"authorization"))
                 await error_response(scope, error)(scope, receive, sending)
         except Exception:
             _log.exception("fault", request_id=asked.request_id)
@@ -85,6 +141,15 @@ class Edge:
                 duration_ms=round((time.perf_counter() - began) * 1000, 1),
                 **asked.line,
             )
+
+    def _stranger(self, scope: Scope, authorization: bytes | None) -> InvalidKey:
+        """The refusal of someone without a key that counts, noted under the address that it came from."""
+        stranger = self._consumers.stranger(authorization)
+        host = scope["client"][0] if scope.get("client") else ""
+        self._audit.note(
+            stranger.consumer, "authenticate", host, stranger.outcome, request_id=Asked.of(scope).request_id
+        )
+        return InvalidKey(stranger.words)
 
 
 def error_response(scope: MutableMapping[str, Any], error: SwitchboardError) -> Response:

@@ -2,11 +2,19 @@
 
     SwitchboardError            `status`, `code`, `kind`; words safe to show
     ├── InvalidKey         401  invalid_api_key
+    ├── InsufficientScope  403  insufficient_scope
+    ├── RateLimitExceeded  429  rate_limit_exceeded
     ├── MalformedRequest   400  invalid_request
     ├── RequestTooLarge    413  body_too_large
     ├── ModelNotFound      404  model_not_found
     ├── RouteNotFound      404  not_found
     ├── InternalError      500  internal_error
+    ├── JournalUnavailable 503  journal_unavailable   no new turn is taken: disk full, locked or corrupt
+    ├── JournalNeeded      400  journal_needed        resume, detach and Idempotency-Key need one
+    ├── TurnNotFound       404  turn_not_found
+    ├── Conflict           409  idempotency_key_conflict, session_peer_mismatch, approval_not_pending, turn_over
+    ├── TurnCancelled      409  turn_cancelled
+    ├── DeadlineExceeded   504  deadline_exceeded
     ├── EveryLaneFailed    502  every_lane_failed (or what all lanes have in common)
     └── PeerError               one lane's failure; the sentence names the peer
         ├── PeerUnavailable     503  peer_unavailable      refused, draining: did not start
@@ -23,6 +31,7 @@
 `started` says what is known of the agent's work: `no`, `yes` or `unknown`.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -45,6 +54,12 @@ class SwitchboardError(Exception):
         """As OpenAI's clients expect it."""
         return {"error": {"message": self.words, "type": self.kind, "param": self.param, "code": self.code}}
 
+    def told(self) -> dict[str, Any]:
+        """As a turn's journal keeps it; `Told` reads it."""
+        told = {"code": self.code, "message": self.words, "started": self.started, "status": self.status}
+        more = {"kind": self.kind, "param": self.param, "retry_after": self.retry_after}
+        return {**told, **{name: value for name, value in more.items() if value is not None}}
+
     def problem(self) -> dict[str, Any]:
         """As RFC 9457 has it; `type` is stable for each code."""
         return {
@@ -56,10 +71,40 @@ class SwitchboardError(Exception):
         }
 
 
+class Told(SwitchboardError):
+    """An error that a turn's journal tells."""
+
+    def __init__(self, told: Mapping[str, Any]) -> None:
+        """`told` is what `SwitchboardError.told` gave."""
+        super().__init__(str(told.get("message") or "the turn failed"))
+        self.code = str(told.get("code") or "peer_failed")
+        self.status = int(told.get("status") or 502)
+        self.started = str(told.get("started") or "unknown")
+        self.kind = str(told.get("kind") or "peer_error")
+        self.param = told.get("param")
+        self.retry_after = told.get("retry_after")
+
+
 class InvalidKey(SwitchboardError):
     """No consumer has this key."""
 
     status, code, kind = 401, "invalid_api_key", "invalid_request_error"
+
+
+class InsufficientScope(SwitchboardError):
+    """The consumer's key is not good for this; the sentence says which scope is missing."""
+
+    status, code, kind = 403, "insufficient_scope", "invalid_request_error"
+
+
+class RateLimitExceeded(SwitchboardError):
+    """The consumer has opened as many turns as its key allows for now."""
+
+    status, code, kind = 429, "rate_limit_exceeded", "rate_limit_error"
+
+    def __init__(self, words: str, *, retry_after: str) -> None:
+        super().__init__(words)
+        self.retry_after = retry_after
 
 
 class MalformedRequest(SwitchboardError):
@@ -99,6 +144,48 @@ class InternalError(SwitchboardError):
     """A fault of ours. The log has it under the request's id."""
 
     started = "unknown"
+
+
+class JournalUnavailable(SwitchboardError):
+    """The journal cannot be written, so no new turn is taken."""
+
+    status, code = 503, "journal_unavailable"
+    retry_after = "5"
+
+
+class JournalNeeded(SwitchboardError):
+    """What is asked for needs a journal, and the operator has switched it off."""
+
+    status, code, kind = 400, "journal_needed", "invalid_request_error"
+
+
+class TurnNotFound(SwitchboardError):
+    """This consumer has no turn of this id."""
+
+    status, code, kind = 404, "turn_not_found", "invalid_request_error"
+
+
+class Conflict(SwitchboardError):
+    """The request does not fit what is there."""
+
+    status, kind = 409, "invalid_request_error"
+
+    def __init__(self, code: str, words: str, *, param: str | None = None) -> None:
+        super().__init__(words)
+        self.code = code
+        self.param = param
+
+
+class TurnCancelled(SwitchboardError):
+    """The turn was cancelled before its end."""
+
+    status, code, started = 409, "turn_cancelled", "unknown"
+
+
+class DeadlineExceeded(SwitchboardError):
+    """The turn did not end within the time that its client gave it."""
+
+    status, code, started = 504, "deadline_exceeded", "unknown"
 
 
 class PeerError(SwitchboardError):

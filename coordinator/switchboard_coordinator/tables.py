@@ -69,12 +69,14 @@ keys = Table(
 audit = Table(
     "audit",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", Integer, primary_key=True),
     Column("at", Float, nullable=False),
-    Column("consumer", Text, nullable=False),
+    Column("actor", Text, nullable=False),  # a consumer, `uid:1000` at a command line, `file:consumers`, or ""
     Column("action", Text, nullable=False),
     Column("subject", Text, nullable=False),
-    Column("outcome", Text, nullable=False),
-    Column("request_id", Text),
+    Column("outcome", Text, nullable=False),  # `done`, or the code of the refusal
+    Column("request_id", Text),  # of the first where there were several
+    Column("count", Integer, nullable=False, default=1),  # as often within a minute
+    sqlite_autoincrement=True,  # an id is never given twice, though old rows are deleted
 )
 Index("audit_by_time", audit.c.at)

@@ -17,7 +17,7 @@ from coordinator.stage import OddPeer, Stage, plain_client, private, refusal, st
 from doubles.serving import listening
 from structlog.testing import LogCapture
 from switchboard_coordinator import ask, cli
-from switchboard_coordinator.consumers import add_consumer, read_consumers
+from switchboard_coordinator.consumers_file import add_consumer, read_consumers
 from switchboard_coordinator.peers_file import schema
 from waiting import until
 

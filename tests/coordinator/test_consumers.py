@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from switchboard_coordinator.consumers import ConsumersError, add_consumer, read_consumers
+from switchboard_coordinator.consumers_file import ConsumersError, add_consumer, read_consumers
 from switchboard_service.secret_file import SecretError
 
 

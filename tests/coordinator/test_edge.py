@@ -8,7 +8,7 @@ import pytest
 import structlog
 from coordinator.stage import Stage, heard, plain_client, question
 from structlog.testing import LogCapture
-from switchboard_coordinator.consumers import add_consumer, read_consumers
+from switchboard_coordinator.consumers_file import add_consumer, read_consumers
 from switchboard_coordinator.edge import Edge
 from switchboard_coordinator.openai import ChatCompletions
 from waiting import until
