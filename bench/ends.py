@@ -8,7 +8,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from bench.frames import Arrivals, Broken, chunk
+from bench.frames import Arrivals, Broken
 from bench.load import BASIC_HEADER, BEARER_HEADER, MODEL, PATH, PROFILES, Door, request
 from bench.polling import Polling
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from array import array
     from collections.abc import Callable
 
-    Begins = Callable[["Source", int], int | None]
+    Begins = Callable[["Source", int], bytes | None]
 
 READ_BYTES = 1 << 16
 CONNECT_SECONDS = 5.0
 
 _FLOW = re.compile(rb"flow (\d+)")
 """What is asked, so that a source knows the requests of its own flow through whatever carries them."""
-_STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 _TOLD_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 _REFUSAL = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
 _ABOUT = {
@@ -37,8 +37,8 @@ _ABOUT = {
 class Source:
     """The upstream's end of one connection: takes requests, one after another, and sends what it is told.
 
-    `begins` gives each stream of a flow its number, and none where the flow is over: a system may still be busy with
-    requests whose clients have left.
+    `begins` gives what a stream of a flow begins with, head included, and nothing where the flow is over: a system may
+    still be busy with requests whose clients have left.
     """
 
     def __init__(self, polling: Polling, connection: socket.socket, begins: "Begins") -> None:
@@ -62,6 +62,15 @@ class Source:
             sent = len(data)
         self._unsent = data[sent:]
 
+    def close(self) -> None:
+        """Break the connection off, or end it where everything was sent."""
+        self._polling.forget(self._connection)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the system is still there, as far as was read."""
+        return self._connection.fileno() >= 0
+
     def _read(self) -> None:
         try:
             data = self._connection.recv(READ_BYTES)
@@ -70,7 +79,7 @@ class Source:
         except OSError:
             data = b""
         if not data:
-            self._polling.forget(self._connection)
+            self.close()
             return
         self._asked += data
         head, found, body = self._asked.partition(b"\r\n\r\n")
@@ -86,10 +95,10 @@ class Source:
             self.send(_REFUSAL)
         elif target in _ABOUT:
             self.send(_TOLD_HEAD % len(_ABOUT[target]) + _ABOUT[target])
-        elif (number := self._begins(self, _flow_in(body))) is None:
-            self._polling.forget(self._connection)
+        elif (beginning := self._begins(self, _flow_in(body))) is None:
+            self.close()
         else:
-            self.send(_STREAM_HEAD + chunk(number, 0, time.monotonic_ns()))
+            self.send(beginning)
 
 
 def _flow_in(body: bytes) -> int:
@@ -106,13 +115,7 @@ class Reader:
         self.failure = ""
         self._head = b""
         self._is_body = False
-        self.connection = socket.create_connection(("127.0.0.1", door.port), timeout=CONNECT_SECONDS)
-        body = request(door.model, text=f"flow {flow}", stream=True)
-        fields = {"Host": f"127.0.0.1:{door.port}", "Authorization": door.authorization, **door.headers}
-        framing = {"Content-Type": "application/json", "Content-Length": str(len(body))}
-        head = "".join(f"{name}: {value}\r\n" for name, value in {**fields, **framing}.items())
-        self.connection.sendall(f"POST {PATH} HTTP/1.1\r\n{head}\r\n{body}".encode())
-        self.connection.setblocking(False)
+        self.connection = asked(door, flow)
         polling.watch(self.connection, self._read)
 
     def _read(self) -> None:
@@ -141,3 +144,15 @@ class Reader:
             raise Broken(f"the answer is no stream: {head[:80]!r}")
         self._is_body = True
         self.arrivals.feed(body, now_ns)
+
+
+def asked(door: Door, flow: int) -> socket.socket:
+    """A connection on which a stream of this flow was asked for; it does not block. Raises OSError."""
+    connection = socket.create_connection(("127.0.0.1", door.port), timeout=CONNECT_SECONDS)
+    body = request(door.model, text=f"flow {flow}", stream=True)
+    fields = {"Host": f"127.0.0.1:{door.port}", "Authorization": door.authorization, **door.headers}
+    framing = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+    head = "".join(f"{name}: {value}\r\n" for name, value in {**fields, **framing}.items())
+    connection.sendall(f"POST {PATH} HTTP/1.1\r\n{head}\r\n{body}".encode())
+    connection.setblocking(False)
+    return connection

@@ -5,6 +5,7 @@ number of its stream, its own number, and when it was sent, so that the reader f
 or from another stream, and how late each one is.
 """
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ _ENDING = (
     + b'{},"finish_reason":"stop"}],"usage":{"prompt_tokens":911,"completion_tokens":3,"total_tokens":914}}\n\n'
     + b"data: [DONE]\n\n"
 )
+_STAMP = re.compile(rb"(\d{6}) (\d{6}) (\d{19})")
+
+ROLE = _BEFORE.partition(b'{"content"')[0] + b'{"role":"assistant"},"finish_reason":null}]}\n\n'
+"""The frame that an agent sends at once."""
 END = b"%x\r\n%b\r\n0\r\n\r\n" % (len(_ENDING), _ENDING)
 """The chunks that end a stream: the finish and the end mark of an agent, then HTTP's own."""
 
@@ -55,15 +60,18 @@ class Arrivals:
     def __init__(self, late_ns: "array[int]") -> None:
         self.stream: int | None = None
         self.frames = 0
-        self.is_ended = False
         self._late_ns = late_ns
-        self._raw = b""  # not unchunked yet: part of a line
-        self._left = 0  # bytes missing from the chunk that has begun, its CRLF included
+        self._body = Unchunked()
         self._text = b""  # part of a frame
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the body is whole, and so was its stream."""
+        return self._body.is_ended
 
     def feed(self, data: bytes, now_ns: int) -> None:
         """Take what was read; raises Broken."""
-        if not (self._raw or self._left or self._text):
+        if not self._text and self._body.is_between:
             at, size = 0, len(data)
             while size - at >= CHUNK_BYTES and data.startswith(_OPEN, at):  # as it was sent: nearly always
                 self._take(data, at + _NUMBERS_AT, at + _CLOSE_AT, now_ns)
@@ -72,7 +80,7 @@ class Arrivals:
                     raise Broken(f"frame {self.frames - 1} was altered")
             data = data[at:]
         if data:
-            self._text += self._unchunked(data)
+            self._text += self._body.feed(data)
             while self._text and self._take_text(now_ns):
                 pass
         if self.is_ended and self._text != _ENDING:
@@ -106,8 +114,22 @@ class Arrivals:
         self.frames += 1
         self._late_ns.append(now_ns - sent_ns)
 
-    def _unchunked(self, data: bytes) -> bytes:
-        """The text in `data`; what is part of a size line is kept for the next time."""
+
+class Unchunked:
+    """The body of one answer without its chunks."""
+
+    def __init__(self) -> None:
+        self.is_ended = False
+        self._raw = b""  # part of a line
+        self._left = 0  # bytes missing from the chunk that has begun, its CRLF included
+
+    @property
+    def is_between(self) -> bool:
+        """Whether everything that was fed was whole chunks."""
+        return not (self._raw or self._left)
+
+    def feed(self, data: bytes) -> bytes:
+        """The text in `data`; raises Broken."""
         data, self._raw = self._raw + data, b""
         text = []
         while data and not self.is_ended:
@@ -136,6 +158,11 @@ class Arrivals:
         if self.is_ended and data:
             raise Broken("bytes came behind the end of the stream")
         return b"".join(text)
+
+
+def stamps(text: bytes) -> list[tuple[int, int, int]]:
+    """Of every frame's text in here, whatever stands around it: stream, number, when it was sent."""
+    return [(int(stream), int(number), int(sent_ns)) for stream, number, sent_ns in _STAMP.findall(text)]
 
 
 def at_share(late_ns: "array[int]", share: float) -> float:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Self
 
-from bench.ends import Reader, Source
+from bench.ends import STREAM_HEAD, Reader, Source
 from bench.flows import Flow
 from bench.frames import END, at_share, chunk
 from bench.load import Door
@@ -80,11 +80,11 @@ class Generator:
                 connection, _ = self._listener.accept()
                 Source(self.polling, connection, self._begins)
 
-    def _begins(self, source: Source, flow: int) -> int | None:
+    def _begins(self, source: Source, flow: int) -> bytes | None:
         if flow != self._flow:
             return None
         self.sources.append(source)
-        return len(self.sources) - 1
+        return STREAM_HEAD + chunk(len(self.sources) - 1, 0, time.monotonic_ns())
 
 
 class Streams:

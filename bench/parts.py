@@ -6,7 +6,8 @@ from typing import Protocol
 
 from pydantic import TypeAdapter
 
-from bench import footprint, lane_streaming, one_hop, single_lane, streaming
+from bench import fan_out, footprint, lane_streaming, one_hop, single_lane, streaming
+from bench.fan_out_report import FanOut
 from bench.footprint_report import Footprint
 from bench.lane_streaming_report import LaneStreaming
 from bench.marks import Mark
@@ -53,4 +54,5 @@ PARTS: Mapping[str, Part] = {
     "footprint": Part(footprint.measure, Footprint),
     "single-lane": Part(single_lane.measure, SingleLane),
     "lane-streaming": Part(lane_streaming.measure, LaneStreaming),
+    "fan-out": Part(fan_out.measure, FanOut),
 }

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from bench.fan_out_report import LANES, FanOut, Size
 from bench.flows import Climb, Flow
 from bench.flows import Measured as Streamed
 from bench.footprint_report import Footprint, Weight
@@ -23,6 +24,7 @@ RESULTS: dict[str, Result] = {
     "footprint": Footprint("1", (0.5,), 1, 2, 3, Weight(4, 5), Weight(6, 7), image_skipped="no"),
     "single-lane": SingleLane(ROUNDS),
     "lane-streaming": LaneStreaming(FLOWS, 5, 6, 7),
+    "fan-out": FanOut("1", tuple(Size(lanes, 2, 3.0, 4.0, 5.0) for lanes in LANES), (1.0,), (2.0,)),
 }
 
 
