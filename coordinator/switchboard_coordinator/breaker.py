@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-OPEN_SECONDS = 10.0
-"""How long a failure counts. The looks at a peer that is away are much closer together than this."""
+OPEN_SECONDS = 15.0
+"""How long a failure counts: longer than from one look at a peer that is away to the end of the next."""
 PROBE_SECONDS = 10.0
 """How long one probe may take before the next one may go: longer than a connect may."""
 

@@ -1,23 +1,27 @@
-"""`GET /api/peers` and `GET /api/peers/{peer}`: the roster as JSON."""
+"""`GET /api/peers`, `/api/peers/{peer}` and `/api/groups`: the roster as JSON."""
 
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from .address import MODES, Group
+from .admission import Admission
 from .errors import RouteNotFound
+from .health import LastTurn, Level
 from .roster import PeerStatus, ProfileStatus, Roster
 
 
 class RosterSurface:
     """Tells how the peers were found last."""
 
-    def __init__(self, roster: Roster) -> None:
+    def __init__(self, roster: Roster, admission: Admission | None = None) -> None:
         self._roster = roster
+        self._admission = admission
 
     async def all(self, request: Request) -> Response:  # noqa: ARG002 - Starlette's shape of an endpoint
         """Every peer."""
-        return JSONResponse({"peers": [_peer(peer) for peer in self._roster.now.peers.values()]})
+        return JSONResponse(self.snapshot())
 
     async def one(self, request: Request) -> Response:
         """One peer.
@@ -26,10 +30,40 @@ class RosterSurface:
             RouteNotFound: there is no such peer.
         """
         peers = self._roster.now.peers
-        peer = peers.get(request.path_params["peer"])
-        if peer is None:
+        name = request.path_params["peer"]
+        if name not in peers:
             raise RouteNotFound(404, f"there is no such peer; there are {', '.join(peers)}")
-        return JSONResponse(_peer(peer))
+        return JSONResponse(self.peer(name))
+
+    async def groups(self, request: Request) -> Response:  # noqa: ARG002 - Starlette's shape of an endpoint
+        """Every group, its addresses, and the model id of each mode in which it can be asked."""
+        return JSONResponse(
+            {
+                "groups": [
+                    {
+                        "name": name,
+                        "addresses": [str(address) for address in addresses],
+                        "models": {mode: str(Group(mode, name)) for mode in MODES},
+                    }
+                    for name, addresses in self._roster.now.groups.items()
+                ]
+            }
+        )
+
+    def snapshot(self) -> dict[str, Any]:
+        """Every peer, as JSON has it."""
+        return {"peers": [self.peer(name) for name in self._roster.now.peers]}
+
+    def peer(self, name: str) -> dict[str, Any]:
+        """One peer, as JSON has it."""
+        told = _peer(self._roster.now.peers[name])
+        if self._admission is not None:
+            told["turns"] = {
+                "limit": self._admission.limit(name),
+                "running": self._admission.running(name),
+                "waiting": self._admission.waiting(name),
+            }
+        return told
 
 
 def _peer(peer: PeerStatus) -> dict[str, Any]:
@@ -42,11 +76,17 @@ def _peer(peer: PeerStatus) -> dict[str, Any]:
         "detail": peer.detail,
         "round_trip_ms": peer.round_trip_ms,
         "max_turns": peer.max_turns,
+        "levels": {
+            "network": _level(peer.levels.network),
+            "proxy": _level(peer.levels.proxy),
+            "credential": _level(peer.levels.credential),
+        },
         "profiles": [_profile(name, profile) for name, profile in peer.profiles.items()],
     }
 
 
 def _profile(name: str, profile: ProfileStatus) -> dict[str, Any]:
+    levels = profile.levels
     return {
         "name": name,
         "address": str(profile.address),
@@ -55,4 +95,21 @@ def _profile(name: str, profile: ProfileStatus) -> dict[str, Any]:
         "detail": profile.detail,
         "agent_version": profile.agent_version,
         "capabilities": list(profile.capabilities),
+        "levels": {
+            "network": _level(levels.network),
+            "proxy": _level(levels.proxy),
+            "credential": _level(levels.credential),
+            "agent": _level(levels.agent),
+            "turn": _turn(profile.last_turn),
+        },
     }
+
+
+def _level(level: Level) -> dict[str, Any]:
+    return {"state": level.state, "detail": level.detail}
+
+
+def _turn(turn: LastTurn | None) -> dict[str, Any]:
+    if turn is None:
+        return {"state": "unknown", "outcome": None, "code": None, "at": None}
+    return {"state": turn.state, "outcome": turn.outcome, "code": turn.code, "at": turn.at.isoformat()}

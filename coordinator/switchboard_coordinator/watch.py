@@ -1,95 +1,125 @@
-"""Looks at every peer again and again and notes in the roster what it finds. One peer never delays another."""
+"""Looks at every peer again and again and notes in the roster what it finds. One peer never delays another.
+
+A look is a connection of its own, so that it tells whether one comes through now. To a machine that is away looks are
+short and close together: within five seconds of its return one has come through, and its breaker is closed.
+"""
 
 import asyncio
 import random
 import time
+from contextlib import suppress
 
-import httpx
 import structlog
-from pydantic import BaseModel, ValidationError
-from switchboard_relay import ConnectTimedOut, RelayError
+from switchboard_relay import Answer, ConnectFailed, ConnectTimedOut, Pool, RelayError, Request
+from switchboard_relay.pool import CONNECT_SECONDS
 
+from . import look
+from .health import Levels, no_network, no_proxy
 from .peer import Peer
-from .roster import Found, Roster, State, summed_up
+from .roster import PeerStatus, Roster
 
 UP_SECONDS = 5.0
 DOWN_SECONDS = 2.0
+AWAY_SECONDS = 0.8
+"""The pause where no connection came through."""
+AWAY_CONNECT_SECONDS = 2.0
+"""How long a connect may take there: TCP knocks a second time after one second."""
 LOOK_SECONDS = 8.0
-"""Longer than the proxy's own questions to its agent may take."""
+"""Longer than the proxy's own questions to its agents may take."""
+JITTER = 0.2
+REPORT_LIMIT_BYTES = 1_000_000
 
 _log = structlog.get_logger("switchboard")
 
 
-class _Profile(BaseModel):
-    name: str
-    state: str
-    detail: str | None = None
-    agent_version: str | None = None
-
-
-class _Report(BaseModel):
-    """What a proxy tells at `/-/profiles`."""
-
-    profiles: list[_Profile]
-
-
 class Watch:
-    """Keeps the roster true."""
+    """Keeps the roster true, and every peer's breaker."""
 
-    def __init__(self, roster: Roster, client: httpx.AsyncClient) -> None:
+    def __init__(self, roster: Roster) -> None:
         self._roster = roster
-        self._client = client
 
     async def keep(self, peer: Peer) -> None:
-        """Look at one peer for ever."""
+        """Look at one peer for ever, and at once when a turn found that it takes no connection."""
+        doubt = asyncio.Event()
+        peer.breaker.opened = doubt.set
         while True:
+            doubt.clear()
             try:
                 await self.look(peer)
             except Exception:  # noqa: BLE001 - the loop outlives what one look stumbles over
                 _log.exception("look_failed", peer=peer.name)
-            state = self._roster.now.peers[peer.name].state
-            pause = UP_SECONDS if state in ("up", "degraded") else DOWN_SECONDS
-            await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, no secret
+            if peer.breaker.state != "closed":
+                doubt.clear()  # what this look found itself is no reason for another one at once
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_pause_seconds(self._roster.now.peers[peer.name])):
+                    await doubt.wait()
 
     async def look(self, peer: Peer) -> None:
         """Ask the peer's proxy once and note what it says."""
         before = self._roster.now.peers[peer.name]
-        began = time.perf_counter()
-        found, profiles = await self._ask(peer)
-        round_trip_ms = round((time.perf_counter() - began) * 1000, 1) if found.state != "down" or profiles else None
-        self._roster.note(peer.name, found, profiles, round_trip_ms)
-        if before.state != found.state or before.since is None:
-            _log.info("peer_state", peer=peer.name, state=found.state, detail=found.detail)
-
-    async def _ask(self, peer: Peer) -> tuple[Found, dict[str, Found]]:
         credential = peer.credential.header()
-        status = self._roster.now.peers[peer.name]
+        began = time.perf_counter()
         try:
-            async with asyncio.timeout(LOOK_SECONDS):
-                answer = await self._client.get(
-                    f"http://{peer.place}/-/profiles",
-                    headers={"authorization": credential.decode("ascii")} if credential else {},
-                )
-        except ConnectTimedOut:
-            return Found("down", "the machine does not answer: is it awake and on the tailnet?"), {}
-        except (RelayError, httpx.HTTPError, TimeoutError) as error:
-            return Found("down", f"its proxy does not answer: {str(error) or 'it is silent'}"), {}
-        if answer.status_code == 401:
-            peer.credential.refuse(credential)
-            return Found("unauthorized", "its proxy refuses the user or password: mend the password file"), {}
-        if answer.status_code == 421:
-            return Found("down", "its proxy does not go by this name: SWITCHBOARD_PROXY_NAMES adds names"), {}
-        try:
-            report = _Report.model_validate_json(answer.content)
-        except ValidationError:
-            return Found("down", f"what answers there is no proxy of ours (status {answer.status_code})"), {}
-        told = {profile.name: profile for profile in report.profiles}
-        profiles = {name: _found(told.get(name)) for name in status.profiles}
-        return summed_up(profiles), profiles
+            status, body = await _ask(before, peer.place, credential)
+        except (RelayError, TimeoutError) as error:
+            self._silent(peer, error)
+        else:
+            if status in (401, 429):
+                peer.credential.refuse(credential)
+            peer.breaker.succeeded()
+            levels, profiles = look.read(status, body, before.profiles)
+            self._roster.note(peer.name, levels, profiles, round((time.perf_counter() - began) * 1000, 1))
+        after = self._roster.now.peers[peer.name]
+        if before.state != after.state or before.since is None:
+            _log.info("peer_state", peer=peer.name, state=after.state, detail=after.detail)
+
+    def _silent(self, peer: Peer, error: RelayError | TimeoutError) -> None:
+        """No answer came. What counts against the machine is a connect that failed, or a proxy that stands still."""
+        if isinstance(error, ConnectFailed | TimeoutError):
+            peer.breaker.failed(asyncio.get_running_loop().time())
+        else:
+            peer.breaker.succeeded()
+        self._roster.note(peer.name, _levels(error), {}, None)
 
 
-def _found(profile: _Profile | None) -> Found:
-    if profile is None:
-        return Found("down", "its proxy does not know this profile: SWITCHBOARD_PROXY_PROFILES names what it serves")
-    states: dict[str, State] = {"up": "up", "degraded": "degraded", "unauthorized": "unauthorized"}
-    return Found(states.get(profile.state, "down"), profile.detail, profile.agent_version)
+async def _ask(peer: PeerStatus, place: str, credential: bytes | None) -> tuple[int, bytes]:
+    """Status and body.
+
+    Raises:
+        RelayError: there was no answer.
+        TimeoutError: it did not come to its end in time.
+    """
+    is_away = peer.levels.network.state == "failed"
+    pool = Pool(peer.host, peer.port, connect_seconds=AWAY_CONNECT_SECONDS if is_away else CONNECT_SECONDS)
+    headers = [(b"host", place.encode("ascii")), (b"connection", b"close")]
+    if credential is not None:
+        headers.append((b"authorization", credential))
+    async with asyncio.timeout(LOOK_SECONDS), pool.exchange(Request(b"GET", b"/-/profiles", headers)) as answer:
+        return answer.status, await _start_of(answer)
+
+
+async def _start_of(answer: Answer) -> bytes:
+    """The body, or as much of it as no proxy of ours would send."""
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in answer:
+        pieces.append(piece)
+        size += len(piece)
+        if size > REPORT_LIMIT_BYTES:
+            break
+    return b"".join(pieces)
+
+
+def _levels(error: RelayError | TimeoutError) -> Levels:
+    if isinstance(error, ConnectTimedOut):
+        return no_network("the machine does not answer: is it awake and on the tailnet?")
+    words = f"its proxy does not answer: {str(error) or 'it is silent'}"
+    return no_network(words) if isinstance(error, ConnectFailed) else no_proxy(words)
+
+
+def _pause_seconds(peer: PeerStatus) -> float:
+    if peer.levels.network.state == "failed":
+        seconds = AWAY_SECONDS
+    else:
+        seconds = UP_SECONDS if peer.state in ("up", "degraded") else DOWN_SECONDS
+    return seconds * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - jitter, no secret

@@ -3,8 +3,15 @@
 from datetime import UTC, datetime
 
 import pytest
+from switchboard_coordinator import roster as roster_module
+from switchboard_coordinator.address import Address
+from switchboard_coordinator.health import LET_IN, Found, no_network, reported
 from switchboard_coordinator.peers_file import parse_peers
-from switchboard_coordinator.roster import Found, Roster, Snapshot, summed_up
+from switchboard_coordinator.roster import Roster, Snapshot
+
+UP = Found(reported("up", None), "0.19.0")
+AWAY = no_network("refused")
+NAS = Address("default", "nas")
 
 
 @pytest.fixture
@@ -16,31 +23,31 @@ def roster() -> Roster:
 def test_a_peer_that_was_never_asked_is_down_since_nobody_knows(roster: Roster) -> None:
     peer = roster.now.peers["nas"]
     assert (peer.state, peer.since, peer.detail) == ("down", None, "has not been asked yet")
-    assert {profile.since for profile in peer.profiles.values()} == {None}
+    assert {(profile.since, profile.detail) for profile in peer.profiles.values()} == {(None, "has not been asked yet")}
 
 
 def test_a_state_keeps_the_time_at_which_it_began_until_it_changes(roster: Roster) -> None:
     began = datetime.now(UTC)
-    roster.note("nas", Found("up"), {"default": Found("up", agent_version="0.19.0"), "work": Found("up")}, 1.5)
+    roster.note("nas", LET_IN, {"default": UP, "work": UP}, 1.5)
     first = roster.now.peers["nas"]
-    roster.note("nas", Found("degraded", "x"), {"default": Found("up"), "work": Found("down", "gone")}, 2.5)
+    roster.note("nas", LET_IN, {"default": UP, "work": Found(reported("down", "gone"))}, 2.5)
     second = roster.now.peers["nas"]
     assert first.since is not None
     assert second.since is not None
     assert began <= first.since < second.since
     assert second.profiles["default"].since == first.profiles["default"].since
     assert second.profiles["work"].since == second.since
-    assert (second.state, second.detail, second.round_trip_ms) == ("degraded", "x", 2.5)
+    assert (second.state, second.detail, second.round_trip_ms) == ("degraded", "work: gone", 2.5)
 
 
 def test_the_first_look_at_a_peer_that_is_down_gives_it_a_time(roster: Roster) -> None:
-    roster.note("nas", Found("down", "refused"), {}, None)
+    roster.note("nas", AWAY, {}, None)
     assert roster.now.peers["nas"].since is not None
 
 
 def test_a_profile_without_a_word_of_its_own_is_as_its_peer_and_keeps_its_version(roster: Roster) -> None:
-    roster.note("nas", Found("up"), {"default": Found("up", agent_version="0.19.0"), "work": Found("up")}, 1.5)
-    roster.note("nas", Found("down", "refused"), {}, None)
+    roster.note("nas", LET_IN, {"default": UP, "work": UP}, 1.5)
+    roster.note("nas", AWAY, {}, None)
     profile = roster.now.peers["nas"].profiles["default"]
     assert (profile.state, profile.detail, profile.agent_version) == ("down", "refused", "0.19.0")
 
@@ -48,7 +55,7 @@ def test_a_profile_without_a_word_of_its_own_is_as_its_peer_and_keeps_its_versio
 def test_a_snapshot_is_replaced_and_never_changed(roster: Roster) -> None:
     before: Snapshot = roster.now
     tower = before.peers["tower"]
-    roster.note("nas", Found("up"), {}, 1.0)
+    roster.note("nas", reported("up", None), {}, 1.0)
     assert before.peers["nas"].state == "down"
     assert roster.now is not before
     assert roster.now.peers["tower"] is tower
@@ -57,19 +64,45 @@ def test_a_snapshot_is_replaced_and_never_changed(roster: Roster) -> None:
         before.peers["x"] = tower  # type: ignore[index]  # that it cannot be set is the point
 
 
-@pytest.mark.parametrize(
-    ("profiles", "found"),
-    [
-        ({"default": Found("up"), "work": Found("up")}, Found("up")),
-        ({"default": Found("up"), "work": Found("down", "gone")}, Found("degraded", "work: gone")),
-        ({"default": Found("down", "gone")}, Found("down", "default: gone")),
-        (
-            {"default": Found("unauthorized", "key"), "work": Found("unauthorized", "key")},
-            Found("unauthorized", "default: key; work: key"),
-        ),
-        ({"default": Found("down", "a"), "work": Found("unauthorized", "b")}, Found("degraded", "default: a; work: b")),
-        ({"default": Found("degraded", "slow")}, Found("degraded", "default: slow")),
-    ],
-)
-def test_a_peer_sums_up_its_profiles(profiles: dict[str, Found], found: Found) -> None:
-    assert summed_up(profiles) == found
+def test_the_last_turn_is_kept_with_its_address_whatever_the_looks_find(roster: Roster) -> None:
+    began = datetime.now(UTC)
+    roster.turned(NAS, "failed", "peer_failed")
+    roster.note("nas", AWAY, {}, None)
+    profiles = roster.now.peers["nas"].profiles
+    turn = profiles["default"].last_turn
+    assert turn is not None
+    assert (turn.outcome, turn.code, turn.state) == ("failed", "peer_failed", "failed")
+    assert began <= turn.at <= datetime.now(UTC)
+    assert profiles["work"].last_turn is None
+    assert profiles["default"].state == "down", "what a turn found is a level of its own"
+
+
+def test_turns_that_end_alike_renew_the_time_of_the_last_one(roster: Roster, monkeypatch: pytest.MonkeyPatch) -> None:
+    roster.turned(NAS, "done")
+    first = roster.now
+    roster.turned(NAS, "done")
+    assert roster.now is first, "not with every turn of many in a second"
+    monkeypatch.setattr(roster_module, "TURN_TIMES_DIFFER", -roster_module.TURN_TIMES_DIFFER)
+    roster.turned(NAS, "done")
+    before, after = (snapshot.peers["nas"].profiles["default"].last_turn for snapshot in (first, roster.now))
+    assert before is not None
+    assert after is not None
+    assert before.at < after.at
+
+
+def test_whoever_asks_is_told_of_changes_and_of_nothing_that_is_none(roster: Roster) -> None:
+    told: list[str] = []
+    with roster.telling(told.append):
+        roster.note("nas", LET_IN, {"default": UP, "work": UP}, 1.0)
+        roster.note("nas", LET_IN, {"default": UP, "work": UP}, 2.0)
+        assert told == ["nas"], "a round trip is no news"
+        roster.note("tower", AWAY, {}, None)
+        roster.note("tower", AWAY, {}, None)
+        roster.note("tower", no_network("another reason"), {}, None)
+        assert told == ["nas", "tower", "tower"]
+        roster.turned(NAS, "done")
+        roster.turned(NAS, "done")
+        roster.turned(NAS, "failed", "peer_failed")
+        assert told[3:] == ["nas", "nas"]
+    roster.note("nas", AWAY, {}, None)
+    assert len(told) == 5, "told after it had gone"

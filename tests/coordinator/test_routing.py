@@ -3,8 +3,9 @@
 import pytest
 from switchboard_coordinator.address import Address
 from switchboard_coordinator.errors import ModelNotFound
+from switchboard_coordinator.health import reported
 from switchboard_coordinator.peers_file import parse_peers
-from switchboard_coordinator.roster import Found, Roster
+from switchboard_coordinator.roster import Roster
 from switchboard_coordinator.routing import model_ids, plan
 
 PEERS = """\
@@ -60,7 +61,7 @@ def test_an_unknown_id_is_told_what_there_is(roster: Roster, model: str, words: 
 
 
 def test_every_id_that_is_listed_can_be_asked_for_whether_it_is_up_or_not(roster: Roster) -> None:
-    roster.note("nas", Found("up"), {}, 1.0)
+    roster.note("nas", reported("up", None), {}, 1.0)
     ids = model_ids(roster.now)
     assert ids == [
         "default@nas",
