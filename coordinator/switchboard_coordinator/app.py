@@ -2,27 +2,37 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
-import httpx
+from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from switchboard_relay import Pool
 
+from .admission import Admission
+from .audit import Audit
+from .audit_surface import AuditSurface
+from .breaker import Breaker
 from .consumers import Consumers
+from .credential import Credential
+from .database import open_database
 from .edge import Edge, error_response
 from .errors import RouteNotFound, SwitchboardError
+from .intake import Intake
+from .journal import Journal
 from .openai import ChatCompletions, Models
-from .peer import Credential, Peer
+from .peer import Peer
 from .peers_file import PeersFile
 from .remote_agent import Invoke
 from .roster import Roster
+from .roster_events import RosterEvents
 from .roster_surface import RosterSurface
 from .settings import CoordinatorSettings
-from .transport import Transport
+from .turn_surface import TurnEvents, TurnSurface
 from .turns import Turns
 from .watch import Watch
 
@@ -32,47 +42,72 @@ def create_app(settings: CoordinatorSettings, peers: PeersFile, consumers: Consu
 
     Raises:
         SecretError: a password file is not fit for use.
+        DatabaseError: the database is not.
     """
-    transport = Transport()
     roster = Roster(peers)
     known = {
         name: Peer(
             name,
             entry,
-            transport.pool(entry.host, entry.port),
+            Pool(entry.host, entry.port),
             Credential(entry.user, entry.password(settings.secrets_folder)),
+            Breaker(),
         )
         for name, entry in peers.peers.items()
     }
-    turns = Turns(known)
+    engine = open_database(settings.database_file)
+    journal = Journal(
+        engine,
+        keeps_text=settings.journal == "on",
+        days=settings.journal_days,
+        megabytes=settings.journal_megabytes,
+    )
+    audit = Audit()
+    admission = Admission({name: entry.max_turns for name, entry in peers.peers.items()})
+    turns = Turns(known, roster, journal, admission, {name: entry.transport for name, entry in peers.peers.items()})
+    intake = Intake(roster, admission)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with httpx.AsyncClient(transport=transport) as client:
-            watch = Watch(roster, client)
-            watching = [asyncio.create_task(watch.keep(peer)) for peer in known.values()]
-            try:
-                yield
-            finally:
-                for task in watching:
-                    task.cancel()
-                for task in watching:
-                    with suppress(asyncio.CancelledError):
-                        await task
+        await consumers.open(engine)
+        writing = asyncio.create_task(journal.keep())
+        await turns.recover()
+        watch = Watch(roster)
+        keeping = [asyncio.create_task(watch.keep(peer)) for peer in known.values()]
+        keeping += [asyncio.create_task(consumers.keep(engine)), asyncio.create_task(audit.keep(engine))]
+        try:
+            yield
+        finally:
+            await turns.close()
+            await _end(*keeping)
+            await _end(writing)
+            for peer in known.values():
+                peer.close()
+            await engine.dispose()
 
-    models, roster_surface = Models(roster), RosterSurface(roster)
+    models, turn_surface = Models(roster), TurnSurface(intake, turns)
+    roster_surface = RosterSurface(roster, admission)
     app = Starlette(
         routes=[
             Route("/v1/models", models.all, methods=["GET"]),
             Route("/v1/models/{id}", models.one, methods=["GET"]),
-            Route("/v1/chat/completions", ChatCompletions(roster, turns), methods=["POST"]),
+            Route("/v1/chat/completions", ChatCompletions(intake, turns), methods=["POST"]),
+            Route("/api/turns", turn_surface.begin, methods=["POST"]),
+            Route("/api/turns", turn_surface.all, methods=["GET"]),
+            Route("/api/turns/{id}", turn_surface.one, methods=["GET"]),
+            Route("/api/turns/{id}/events", TurnEvents(turns), methods=["GET"]),
+            Route("/api/turns/{id}/cancel", turn_surface.cancel, methods=["POST"]),
+            Route("/api/turns/{id}/approvals/{approval}", turn_surface.approve, methods=["POST"]),
+            Route("/api/groups", roster_surface.groups, methods=["GET"]),
             Route("/api/peers", roster_surface.all, methods=["GET"]),
+            Route("/api/peers/events", RosterEvents(roster, roster_surface), methods=["GET"]),
             Route("/api/peers/{peer}", roster_surface.one, methods=["GET"]),
-            Route("/api/remote-agent/invoke", Invoke(roster, turns), methods=["POST"]),
+            Route("/api/groups", roster_surface.groups, methods=["GET"]),
+            Route("/api/remote-agent/invoke", Invoke(intake, turns), methods=["POST"]),
             Route("/healthz", _alive, methods=["GET"]),
-            Route("/readyz", _ready, methods=["GET"]),
+            Route("/readyz", _Ready(journal).answer, methods=["GET"]),
         ],
-        middleware=[Middleware(Edge, consumers=consumers)],
+        middleware=[Middleware(Edge, consumers=consumers, audit=audit)],
         exception_handlers={HTTPException: _no_route, SwitchboardError: _told},
         lifespan=lifespan,
     )
@@ -80,12 +115,28 @@ def create_app(settings: CoordinatorSettings, peers: PeersFile, consumers: Consu
     return app
 
 
+async def _end(*tasks: "asyncio.Task[None]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def _alive(_: Request) -> Response:
     return JSONResponse({"status": "ok"})
 
 
-async def _ready(_: Request) -> Response:
-    return JSONResponse({"status": "ready"})
+class _Ready:
+    """`GET /readyz`: whether new turns are taken."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    async def answer(self, _: Request) -> Response:
+        """200, or 503 with the reason."""
+        trouble = self._journal.trouble
+        if trouble is None:
+            return JSONResponse({"status": "ready"})
+        return JSONResponse({"status": "unready", "journal": trouble}, status_code=503)
 
 
 async def _no_route(request: Request, error: Exception) -> Response:
