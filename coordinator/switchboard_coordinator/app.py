@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -15,7 +14,6 @@ from switchboard_relay import Pool
 
 from .admission import Admission
 from .audit import Audit
-from .audit_surface import AuditSurface
 from .breaker import Breaker
 from .consumers import Consumers
 from .credential import Credential
@@ -98,7 +96,6 @@ def create_app(settings: CoordinatorSettings, peers: PeersFile, consumers: Consu
             Route("/api/turns/{id}/events", TurnEvents(turns), methods=["GET"]),
             Route("/api/turns/{id}/cancel", turn_surface.cancel, methods=["POST"]),
             Route("/api/turns/{id}/approvals/{approval}", turn_surface.approve, methods=["POST"]),
-            Route("/api/groups", roster_surface.groups, methods=["GET"]),
             Route("/api/peers", roster_surface.all, methods=["GET"]),
             Route("/api/peers/events", RosterEvents(roster, roster_surface), methods=["GET"]),
             Route("/api/peers/{peer}", roster_surface.one, methods=["GET"]),
