@@ -220,7 +220,7 @@ async def test_a_request_that_the_agent_refuses_keeps_its_code_and_param(stage: 
     error: dict[str, Any] = answer.json()["error"]
     assert (answer.status_code, error["code"]) == (400, "unsupported_content_type")
     assert error["param"] == "messages[0].content"
-    assert error["message"].startswith("default@nas refuses the request: Unsupported content part")
+    assert error["message"].startswith("default@nas refuses the request: Inline image inputs are supported")
 
 
 async def test_frames_that_follow_unknown_kinds_pass_unchanged(stage: Stage) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -106,13 +107,30 @@ async def test_a_named_profile_of_a_shared_gateway_answers_as_the_real_one() -> 
 
 async def test_one_turn_too_many_is_refused_as_the_real_one_does() -> None:
     (recorded, *_) = exchanges("api-15-429")
-    async with MockAgent("peer-a", key=RECORDED_KEY, max_turns=0) as agent:
-        answer = await ask(agent.api_port, recorded)
+    async with MockAgent("peer-a", key=RECORDED_KEY, max_turns=1) as agent:
+        agent.gateway.max_turns = 0
+        assert (await ask(agent.api_port, recorded)).status_code == 200, "0 is no limit"
+        agent.gateway.max_turns = 1
+        async with busy(agent):
+            answer = await ask(agent.api_port, recorded)
     assert answer.status_code == 429
     assert answer.headers["retry-after"] == recorded.answered["Retry-After"]
-    assert answer.json() == {
-        "error": {**json.loads(recorded.body)["error"], "message": "Too many concurrent runs (max 0)"}
-    }
+    told = {**json.loads(recorded.body)["error"], "message": "Too many concurrent runs (max 1)"}
+    assert answer.json() == {"error": told}
+
+
+@asynccontextmanager
+async def busy(agent: MockAgent) -> AsyncIterator[None]:
+    """A turn runs in this block."""
+    body = {"stream": True, "messages": [{"role": "user", "content": "!!silence=60 hi"}]}
+    headers = {"authorization": f"Bearer {agent.key}"}
+    url = f"http://127.0.0.1:{agent.api_port}/v1/chat/completions"
+    async with (
+        httpx.AsyncClient(trust_env=False, headers=headers) as client,
+        client.stream("POST", url, json=body) as answer,
+    ):
+        assert answer.status_code == 200
+        yield
 
 
 @pytest.mark.parametrize("recorded", named("dash-02-host"))

@@ -1,36 +1,16 @@
 """How the mock's turns go on, end, and are interrupted: where it matters, as hermes-agent 0.19.0 was seen to do."""
 
 import asyncio
-import json
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
+from agent_client import CHAT, body, client, text_of
 from free_ports import port
 from switchboard_mock_agent.agent import MockAgent
 from waiting import until
-
-
-def client(agent: MockAgent) -> httpx.AsyncClient:
-    headers = {"authorization": f"Bearer {agent.key}"}
-    return httpx.AsyncClient(
-        base_url=f"http://127.0.0.1:{agent.api_port}", headers=headers, timeout=10, trust_env=False
-    )
-
-
-def body(text: str, *, stream: bool = True) -> dict[str, Any]:
-    return {"model": "hermes-agent", "stream": stream, "messages": [{"role": "user", "content": text}]}
-
-
-CHAT = "/v1/chat/completions"
-
-
-def text_of(stream: str) -> str:
-    values = [json.loads(line[6:]) for line in stream.split("\n") if line.startswith('data: {"id"')]
-    return "".join(value["choices"][0]["delta"].get("content", "") for value in values)
 
 
 async def test_an_answer_is_an_echo_with_the_names_of_agent_and_profile() -> None:
@@ -115,12 +95,15 @@ async def test_turns_beyond_the_limit_are_refused_and_never_run() -> None:
 
 async def test_the_dashboard_tells_what_ran() -> None:
     async with MockAgent() as agent, client(agent) as asking:
-        await asking.post(CHAT, json=body("!!fail=401 hi"))
+        await asking.post(CHAT, json=body("!!fail=401 hi"), headers={"x-request-id": "r-1"})
         dashboard = f"http://127.0.0.1:{agent.dashboard_port}"
         told = (await asking.get(f"{dashboard}/mock/turns")).json()
         page = await asking.get(f"{dashboard}/any/page")
         unknown = await asking.get(f"{dashboard}/api/unknown")
-    assert told == {"turns": [{"profile": "default", "text": "!!fail=401 hi", "stream": True, "state": "failed"}]}
+    (turn,) = told["turns"]
+    assert (turn["surface"], turn["profile"], turn["text"]) == ("chat", "default", "!!fail=401 hi")
+    assert (turn["stream"], turn["state"], turn["request_id"]) == (True, "failed", "r-1")
+    assert turn["started_at"] <= turn["ended_at"]
     assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert unknown.status_code == 404
 

@@ -6,8 +6,9 @@ from typing import Self
 
 from aiohttp import web
 
-from .api import KEEPALIVE_SECONDS, Api, Gateway
+from .api import Api
 from .dashboard import Dashboard
+from .gateway import KEEPALIVE_SECONDS, SUBSCRIBE_SECONDS, Gateway
 from .record import Received, Record, Turn
 
 LOOPBACK = "127.0.0.1"
@@ -16,7 +17,11 @@ SHUTDOWN_SECONDS = 0.05
 
 
 class MockAgent:
-    """A context manager; port 0 takes a free one. Leaving cuts what is still being answered, without its end mark."""
+    """A context manager; port 0 takes a free one. Leaving cuts what is still being answered, without its end mark.
+
+    Entered again it is the same agent, restarted: same ports, sessions and record; its runs are lost. `gateway` may be
+    changed while it runs: its limit, whether it drains, whether it is degraded.
+    """
 
     def __init__(
         self,
@@ -29,18 +34,24 @@ class MockAgent:
         api_port: int = 0,
         dashboard_port: int = 0,
         keepalive_seconds: float = KEEPALIVE_SECONDS,
+        subscribe_seconds: float = SUBSCRIBE_SECONDS,
+        keep: int | None = None,
     ) -> None:
         self.key = key
         self.api_port, self.dashboard_port = api_port, dashboard_port
-        self._record = Record()
-        gateway = Gateway(name, key, tuple(profiles), multiplex, max_turns, keepalive_seconds)
-        self._api, self._dashboard = Api(gateway, self._record), Dashboard(self._record)
+        self.gateway = Gateway(name, key, tuple(profiles), multiplex, max_turns, keepalive_seconds, subscribe_seconds)
+        self._record = Record(keep)
+        self._api, self._dashboard = Api(self.gateway, self._record), Dashboard(self._record)
         self._stack = AsyncExitStack()
 
     @property
     def turns(self) -> list[Turn]:
-        """The turns that were accepted, in order."""
+        """The turns that were accepted, in order: what was executed. The newest `keep`, where that is given."""
         return self._record.turns
+
+    def executed(self, text: str) -> list[Turn]:
+        """The turns whose message contains this."""
+        return [turn for turn in self._record.turns if text in turn.text]
 
     @property
     def requests(self) -> list[Received]:

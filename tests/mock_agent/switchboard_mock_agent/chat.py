@@ -1,127 +1,166 @@
-"""The shapes of chat completions as hermes-agent 0.19.0 sends them; members in its order. Pure."""
+"""`POST /v1/chat/completions`.
 
-import hashlib
-import json
-import secrets
-import time
-from collections.abc import Iterator, Mapping, Sequence
+On a stream a client that leaves is noticed at the next write; where the answer comes whole it is never noticed.
+"""
+
+import asyncio
+from dataclasses import dataclass
 from typing import Any
 
-PIECE_CHARACTERS = 8
-TEXT_LIMIT_CHARACTERS = 65_536
-DONE = b"data: [DONE]\n\n"
-KEEPALIVE = b": keepalive\n\n"
+from aiohttp import web
+
+from . import answers, messages
+from .completion import DONE, NO_USAGE, Completion, failure, tool_frame
+from .directives import Directives, parse
+from .door import profile_of
+from .messages import Refused
+from .once import Once
+from .record import Turn
+from .turns import Turns
+from .work import Ask, Cut, Died, Failed, Finished, Step, Text, ToolCompleted, ToolStarted, Wait
+
+_QUESTION = ("model", "messages", "tools", "tool_choice", "stream")
 
 
-class Refused(Exception):
-    """The agent answers 400 with this error object."""
+@dataclass(frozen=True)
+class _Whole:
+    """What became of a turn that is told at its end; `last` is None where the connection breaks instead."""
 
-    def __init__(self, message: str, **more: Any) -> None:
-        super().__init__(message)
-        self.error = {"message": message, "type": "invalid_request_error", **more}
-
-
-def last_user_text(messages: object) -> str:
-    """What the user asks.
-
-    Raises:
-        Refused: there is nothing to answer.
-        TypeError: a message is no object (the real one answers 500).
-    """
-    if not isinstance(messages, list) or not messages:
-        raise Refused("Missing or invalid 'messages' field")
-    if not all(isinstance(message, dict) for message in messages):
-        raise TypeError("a message is no object")
-    asked = [_text(index, message) for index, message in enumerate(messages) if message.get("role") == "user"]
-    if not asked or not asked[-1].strip():
-        raise Refused("No user message found in messages")
-    return asked[-1]
+    last: Failed | Finished | None
 
 
-def _text(index: int, message: Mapping[str, Any]) -> str:
-    content = message.get("content")
-    if isinstance(content, str):
-        return content[:TEXT_LIMIT_CHARACTERS]
-    texts = []
-    for part in content if isinstance(content, list) else []:
-        kind = part.get("type") if isinstance(part, dict) else None
-        if kind == "text":
-            texts.append(str(part.get("text", ""))[:TEXT_LIMIT_CHARACTERS])
-        elif kind not in ("image_url", "input_image"):
-            raise Refused(
-                f"Unsupported content part type '{kind}'. Only text and image_url/input_image parts are supported.",
-                param=f"messages[{index}].content",
-                code="unsupported_content_type",
+class Chat:
+    """The route."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self._once: Once[_Whole] = Once()
+
+    async def close(self) -> None:
+        """The gateway ends."""
+        await self._once.close()
+
+    async def completions(self, request: web.Request) -> web.StreamResponse:
+        """Refusals in the real one's order: draining, too many, no JSON, the messages, the session."""
+        refused = self._turns.draining() or self._turns.full()
+        if refused is not None:
+            return refused
+        body = await answers.body_of(request)
+        if body is None:
+            return answers.error(400, "Invalid JSON in request body")
+        try:
+            asked = messages.asked(body.get("messages"))
+            given, key = messages.session_headers(request.headers)
+        except Refused as refusal:
+            return answers.refusal(refusal)
+        session = given or asked.derived_session
+        headers = {"X-Hermes-Session-Id": session, **({"X-Hermes-Session-Key": key} if key else {})}
+        stream = messages.is_true(body.get("stream"))
+
+        def begin() -> Turn:
+            stored = (
+                self._turns.sessions.history(profile_of(request, self._turns.gateway), given)
+                if given
+                else asked.history
             )
-    return "\n".join(texts)
+            more: dict[str, Any] = {"history": stored, "instructions": asked.system}
+            return self._turns.begin("chat", request, body, asked.text, session=session, stream=stream, **more)
+
+        if stream:
+            return await self._stream(request, begin(), headers)
+        once = request.headers.get("Idempotency-Key")
+        if once is None:
+            whole = await self._work(begin())
+        else:
+            question = {name: body.get(name) for name in _QUESTION}
+            whole = await self._once.run(once, question, lambda: self._work(begin()))
+        return self._told(request, whole, body, headers)
+
+    async def _work(self, turn: Turn) -> _Whole:
+        words, last = parse(turn.text), None
+        try:
+            await asyncio.sleep(words.hold)
+            for step in self._turns.steps(turn, words):
+                match step:
+                    case Wait(seconds):
+                        await asyncio.sleep(seconds)
+                    case Cut():
+                        break
+                    case Failed() | Finished():
+                        last = step
+        finally:
+            self._turns.end(
+                turn, "interrupted"
+            )  # the gateway stops, or the connection was cut: what has ended stays so
+        return _Whole(last)
+
+    def _told(
+        self, request: web.Request, whole: _Whole, body: dict[str, Any], headers: dict[str, str]
+    ) -> web.StreamResponse:
+        completion = _completion(body)
+        match whole.last:
+            case Finished(text, usage):
+                return answers.answer(completion.whole(text, "stop", usage), headers)
+            case Failed(error, text):
+                more = {"X-Hermes-Completed": "false", "X-Hermes-Partial": "false", "X-Hermes-Error": error}
+                told = completion.whole(text, "error", NO_USAGE, hermes=failure(error))
+                return answers.answer(told, headers | more)
+            case None:
+                answers.cut(request)
+                return web.StreamResponse()
+
+    async def _stream(self, request: web.Request, turn: Turn, headers: dict[str, str]) -> web.StreamResponse:
+        words = parse(turn.text)
+        response = answers.streaming(headers)
+        try:
+            await asyncio.sleep(words.hold)
+            await response.prepare(request)
+            await self._speak(request, response, turn, words)
+        except ConnectionError:
+            pass
+        finally:
+            self._turns.end(turn, "interrupted")  # the client left, or the gateway stops: what has ended stays so
+        return response
+
+    async def _speak(self, request: web.Request, response: web.StreamResponse, turn: Turn, words: Directives) -> None:
+        completion = _completion(turn.body)
+        await response.write(completion.role())
+        for step in self._turns.steps(turn, words):
+            match step:
+                case Text(piece):
+                    await response.write(completion.text(piece))
+                case Wait(seconds):
+                    await self._be_silent(seconds, response)
+                case Died() | Cut():
+                    answers.cut(request)
+                    return
+                case _:
+                    for frame in _frames(completion, step):
+                        await response.write(frame)
+
+    async def _be_silent(self, seconds: float, response: web.StreamResponse) -> None:
+        """Nothing but a comment now and then."""
+        keepalive = self._turns.gateway.keepalive_seconds
+        while seconds > keepalive:
+            await asyncio.sleep(keepalive)
+            seconds -= keepalive
+            await response.write(answers.KEEPALIVE)
+        await asyncio.sleep(seconds)
 
 
-def session_id(messages: Sequence[Mapping[str, Any]]) -> str:
-    """The id of a session that the client did not name."""
-    system = "\n".join(str(message.get("content")) for message in messages if message.get("role") == "system")
-    first = next(str(message.get("content")) for message in messages if message.get("role") == "user")
-    return "api-" + hashlib.sha256(f"{system}\n{first}".encode()).hexdigest()[:16]
+def _frames(completion: Completion, step: Step) -> tuple[bytes, ...]:
+    match step:
+        case ToolStarted() | ToolCompleted():
+            return (tool_frame(step),)
+        case Failed(error):
+            more = {"error": {"message": error, "type": "agent_error"}, "hermes": failure(error)}
+            return completion.last("error", NO_USAGE, **more), DONE
+        case Finished(_, usage):
+            return completion.last("stop", usage), DONE
+        case Ask():  # nobody can be asked here: going on without an answer means that
+            return ()
+    return ()
 
 
-def usage(asked: str, answer: str) -> dict[str, int]:
-    """Words stand for tokens; a real agent counts its own long prompt too."""
-    prompt, completion = 900 + len(asked.split()), len(answer.split())
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
-
-
-NO_USAGE = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
-
-
-def failure(words: str) -> dict[str, Any]:
-    """The `hermes` object of a turn that failed."""
-    return {"completed": False, "partial": False, "failed": True, "error": words, "error_code": "agent_error"}
-
-
-class Completion:
-    """One answer: `model` is echoed, never looked at."""
-
-    def __init__(self, model: str) -> None:
-        self._id = "chatcmpl-" + secrets.token_hex(15)[:29]
-        self._created = int(time.time())
-        self._model = model
-
-    def whole(self, text: str, reason: str, used: Mapping[str, int], **more: Any) -> dict[str, Any]:
-        """The answer to a client that does not stream."""
-        message = {"role": "assistant", "content": text}
-        choice = {"index": 0, "message": message, "finish_reason": reason}
-        return {**self._head("chat.completion"), "choices": [choice], "usage": used, **more}
-
-    def role(self) -> bytes:
-        """The first frame of a stream."""
-        return self._chunk({"role": "assistant"})
-
-    def texts(self, text: str) -> Iterator[bytes]:
-        """A frame for each piece of text."""
-        for begin in range(0, len(text), PIECE_CHARACTERS):
-            yield self._chunk({"content": text[begin : begin + PIECE_CHARACTERS]})
-
-    def last(self, reason: str, used: Mapping[str, int], **more: Any) -> bytes:
-        """The frame before the end mark."""
-        return self._chunk({}, reason, usage=used, **more)
-
-    def _head(self, kind: str) -> dict[str, Any]:
-        return {"id": self._id, "object": kind, "created": self._created, "model": self._model}
-
-    def _chunk(self, delta: Mapping[str, str], reason: str | None = None, **more: Any) -> bytes:
-        choice = {"index": 0, "delta": delta, "finish_reason": reason}
-        return frame({**self._head("chat.completion.chunk"), "choices": [choice], **more})
-
-
-def tool_frames(name: str, arguments: str) -> tuple[bytes, bytes]:
-    """What a stream shows of a tool: it runs, it has run."""
-    call = {"toolCallId": "call_" + secrets.token_hex(4)}
-    label = str(json.loads(arguments).get("command", name))
-    running = {"tool": name, "emoji": "\N{PERSONAL COMPUTER}", "label": label, **call, "status": "running"}
-    completed = {"tool": name, **call, "status": "completed"}
-    return frame(running, event="hermes.tool.progress"), frame(completed, event="hermes.tool.progress")
-
-
-def frame(value: Mapping[str, Any], *, event: str = "") -> bytes:
-    """One server-sent event."""
-    head = f"event: {event}\n" if event else ""
-    return f"{head}data: {json.dumps(value)}\n\n".encode()
+def _completion(body: dict[str, Any]) -> Completion:
+    return Completion(body.get("model") or "hermes-agent")

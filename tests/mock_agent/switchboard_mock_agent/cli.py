@@ -12,6 +12,9 @@ PREFIX = "SWITCHBOARD_MOCK_AGENT_"
 EX_SIGTERM = 1
 """What hermes-agent 0.19.0 exits with on SIGTERM; a supervisor must not read it as a crash."""
 
+KEPT = 10_000
+"""Turns and requests on record: it may run for long."""
+
 
 def main() -> None:
     """Run the command."""
@@ -36,6 +39,7 @@ async def _run(key: str) -> int:
         max_turns=int(_setting("MAX_TURNS", "10")),
         api_port=int(_setting("API_PORT", "8642")),
         dashboard_port=int(_setting("DASHBOARD_PORT", "9119")),
+        keep=KEPT,
     ):
         return await told
 

@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from .api import VERSION
+from .door import headers_of
+from .gateway import VERSION
 from .record import Received, Record
 
 PAGE = """<!doctype html>
@@ -34,8 +35,7 @@ class Dashboard:
 
     @web.middleware
     async def _door(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        self._record.requests.append(Received(request.method, request.path_qs, headers))
+        self._record.receive(Received(request.method, request.path_qs, headers_of(request)))
         host = request.headers.get("Host", "")
         name = host if host.endswith("]") else host.rpartition(":")[0] or host
         if name not in _LOOPBACK_NAMES:

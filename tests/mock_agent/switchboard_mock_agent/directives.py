@@ -3,9 +3,13 @@
 !!delay=0.4                         seconds before each piece of the answer
 !!repeat=40                         the answer's text so many times
 !!silence=5                         seconds before the first text
-!!fail=401                          the model provider answers with this status
-!!tool=terminal:{"command": "ls"}   a tool runs first
-!!die                               the connection is cut after half of the text
+!!fail=401                          the model provider answers with this status; `!!status=401` is the same
+!!tool=terminal:{"command": "ls"}   a tool runs first; `sleep 5` in its command makes it last as long
+!!approve=make                      a tool runs first, with this command, and a person must allow it
+!!history                           the answer tells what was said before, in JSON
+!!hold=1                            seconds between the turn's start and the head of the answer that accepts it
+!!cut                               the connection that shows the turn is cut after half of the text; a run goes on
+!!die                               the same, and the turn has died
 """
 
 import json
@@ -27,6 +31,10 @@ class Directives:
     silence: float = 0
     fail: int | None = None
     tool: tuple[str, str] | None = None
+    approve: str | None = None
+    history: bool = False
+    hold: float = 0
+    cut: bool = False
     die: bool = False
     text: str = ""
 
@@ -45,7 +53,7 @@ def parse(text: str) -> Directives:
             if rest[end : end + 1].strip():
                 break
             found = replace(found, **_READERS[name](tool, value))
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, RecursionError):
             break
         rest = rest[end:]
     return replace(found, text=text if rest == text else rest.lstrip())
@@ -88,6 +96,11 @@ _READERS: dict[str, Callable[[str | None, str | None], dict[str, Any]]] = {
     "repeat": lambda tool, value: {"repeat": _whole(tool, value, 1, _MOST_REPEATS)},
     "silence": lambda tool, value: {"silence": _seconds(tool, value)},
     "fail": lambda tool, value: {"fail": _whole(tool, value, 400, 599)},
+    "status": lambda tool, value: {"fail": _whole(tool, value, 400, 599)},
     "tool": lambda tool, value: {"tool": _tool(tool, value)},
+    "approve": lambda tool, value: {"approve": _plain(tool, value)},
+    "history": lambda tool, value: {"history": _alone(tool, value)},
+    "hold": lambda tool, value: {"hold": _seconds(tool, value)},
+    "cut": lambda tool, value: {"cut": _alone(tool, value)},
     "die": lambda tool, value: {"die": _alone(tool, value)},
 }
