@@ -6,16 +6,16 @@ that does not stream, `stream`) replaced.
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from json.decoder import scanstring  # type: ignore[attr-defined]
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import orjson
 
 from . import sse
 from .errors import MalformedRequest
-
-Answers = Literal["sections", "choices"]
+from .options import Answers, Options, parse_options
 
 _BLANK = re.compile(r"[ \t\r\n]*")
 _TRUE = frozenset(("true", "1", "yes", "on"))  # what an agent takes for true (hermes-agent 0.19.0)
@@ -27,13 +27,13 @@ class ChatRequest:
 
     model: str
     is_stream: bool
-    answers: Answers
+    options: Options
     _text: str
     _spans: dict[str, tuple[int, int]]
 
     @classmethod
-    def parse(cls, body: bytes) -> Self:
-        """Read a body, keeping where each top-level value stands.
+    def parse(cls, body: bytes, to: str | None = None) -> Self:
+        """Read a body, keeping where each top-level value stands; `to` says who is asked in place of its `model`.
 
         Raises:
             MalformedRequest: not a JSON object with `model` and `messages` as OpenAI defines them.
@@ -45,7 +45,7 @@ class ChatRequest:
             raise MalformedRequest("the body is nested too deeply") from None
         except ValueError as error:
             raise MalformedRequest(f"the body is not a JSON object: {error}") from None
-        model = values.get("model")
+        model = to or values.get("model")
         if not isinstance(model, str) or not model:
             raise MalformedRequest("`model` says who is asked: `profile@peer`, or `all@group`", param="model")
         messages = values.get("messages")
@@ -53,31 +53,60 @@ class ChatRequest:
             raise MalformedRequest("`messages` must be a list of message objects, and not empty", param="messages")
         stream = values.get("stream", False)
         is_stream = stream is True or str(stream).lower() in _TRUE
-        return cls(model, is_stream, _answers(values.get("switchboard")), text, spans)
+        return cls(model, is_stream, parse_options(values.get("switchboard")), text, spans)
 
-    def for_peer(self, model: str) -> bytes:
-        """The same request, asking `model`, as a stream."""
-        edits = {self._spans["model"]: json.dumps(model)}
+    @property
+    def messages_json(self) -> bytes:
+        """The messages in the client's own words."""
+        begin, end = self._spans["messages"]
+        return self._text[begin:end].encode()
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """The messages, each with `role` and `content`."""
+        found: list[dict[str, Any]] = json.loads(self.messages_json)
+        return found
+
+    @property
+    def question(self) -> str:
+        """The text of the last message of the user."""
+        return next((text_of(message) for message in reversed(self.messages) if message.get("role") == "user"), "")
+
+    @property
+    def answers(self) -> Answers:
+        """How the lanes' answers are put together."""
+        return self.options.answers
+
+    def for_peer(self, model: str, messages: Sequence[Mapping[str, Any]] | None = None) -> bytes:
+        """The same request, asking `model`, as a stream; with other messages where some are given."""
+        edits = {}
+        added = ""
+        if "model" in self._spans:
+            edits[self._spans["model"]] = json.dumps(model)
+        else:
+            added = f'"model":{json.dumps(model)},'
         if not self.is_stream and "stream" in self._spans:
             edits[self._spans["stream"]] = "true"
         elif not self.is_stream:
+            added += '"stream":true,'
+        if messages is not None:
+            edits[self._spans["messages"]] = json.dumps(messages)
+        if added:
             begin = self._text.index("{") + 1
-            edits[begin, begin] = '"stream":true,'
+            edits[begin, begin] = added
         text = self._text
         for (begin, end), value in sorted(edits.items(), reverse=True):
             text = text[:begin] + value + text[end:]
         return text.encode()
 
 
-def _answers(options: object) -> Answers:
-    if options is None:
-        return "sections"
-    if not isinstance(options, dict):
-        raise MalformedRequest("`switchboard` must be an object", param="switchboard")
-    answers = options.get("answers", "sections")
-    if answers not in ("sections", "choices"):
-        raise MalformedRequest("`answers` is `sections` or `choices`", param="switchboard.answers")
-    return "choices" if answers == "choices" else "sections"
+def text_of(message: Mapping[str, Any]) -> str:
+    """What a message says, without its pictures."""
+    content = message.get("content")
+    if isinstance(content, list):
+        parts = (part.get("text") for part in content if isinstance(part, dict))
+        return "\n".join(part for part in parts if isinstance(part, str))
+    return content if isinstance(content, str) else ""
 
 
 def _members(text: str) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
@@ -172,7 +201,10 @@ def read_frame(frame: bytes) -> PeerEvent:
 
 def _read(frame: bytes) -> tuple[bytes, dict[str, Any] | None]:
     """Event name and JSON object of a frame."""
-    event, data = sse.fields(frame)
+    if frame.startswith(b"data: {") and frame.count(b"\n") == 2:  # nearly every frame of a stream
+        event, data = b"", frame[6:]
+    else:
+        event, data = sse.fields(frame)
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError:
@@ -203,45 +235,24 @@ def is_done(frame: bytes) -> bool:
     return frame.startswith(b"data:") and frame[5:].strip() == b"[DONE]"
 
 
-class Fold:
-    """Puts a stream together into the JSON that the agent would have sent to a client that does not stream."""
+def whole_of(text: str, end: Mapping[str, Any]) -> dict[str, Any]:
+    """The `chat.completion` that the agent would have sent to a client that does not stream.
 
-    def __init__(self) -> None:
-        self._head: dict[str, Any] = {}
-        self._texts: list[str] = []
-        self.finish: Finish | None = None
-
-    @property
-    def text(self) -> str:
-        """What was said so far."""
-        return "".join(self._texts)
-
-    def feed(self, frame: bytes) -> None:
-        """Take one frame of the stream."""
-        if not self._head:
-            self._head = _head(frame)
-        match read_frame(frame):
-            case Text(text):
-                self._texts.append(text)
-            case Finish() as finish:
-                self.finish = finish
-
-    def completion(self) -> dict[str, Any]:
-        """A `chat.completion` object; members as hermes-agent 0.19.0 orders them."""
-        reason = self.finish.reason if self.finish else "stop"
-        message = {"role": "assistant", "content": self.text}
-        return {
-            "id": None,
-            "object": "chat.completion",
-            "created": None,
-            "model": None,
-            **self._head,
-            "choices": [{"index": 0, "message": message, "finish_reason": reason}],
-            "usage": self.finish.usage if self.finish else None,
-        }
+    `end` is the data of the event that ended the lane; members as hermes-agent 0.19.0 orders them.
+    """
+    message = {"role": "assistant", "content": text}
+    return {
+        "id": None,
+        "object": "chat.completion",
+        "created": None,
+        "model": None,
+        **end.get("completion", {}),
+        "choices": [{"index": 0, "message": message, "finish_reason": end.get("finish_reason", "stop")}],
+        "usage": end.get("usage"),
+    }
 
 
-def _head(frame: bytes) -> dict[str, Any]:
+def head_of(frame: bytes) -> dict[str, Any]:
     """Id, time and model of the first chunk."""
     event, value = _read(frame)
     if event or value is None:

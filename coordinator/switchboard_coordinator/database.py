@@ -17,7 +17,7 @@ BUSY_SECONDS = 2.0
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _PRAGMAS = (
     "journal_mode=wal",
-    "synchronous=normal",  # committed survives SIGKILL; after a power cut the file is whole, its last commits may be gone
+    "synchronous=normal",  # a commit survives SIGKILL; a power cut may take the last ones, and leaves the file whole
     f"busy_timeout={round(BUSY_SECONDS * 1000)}",
     "foreign_keys=on",
 )

@@ -1,4 +1,4 @@
-"""The OpenAI surface: models and chat completions."""
+"""The OpenAI surface: models and chat completions. A client reads its turn; the turn goes on as its policy says."""
 
 import asyncio
 import time
@@ -8,18 +8,31 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 from switchboard_relay import Client, Headers, leaving_with_client
 
-from . import session, sse
-from .address import Address
-from .chat import ChatRequest, says_that_it_failed
-from .chunks import Completion, arrangement
+from .chat import whole_of
+from .chunks import Completion
 from .edge import Asked
 from .errors import ModelNotFound
-from .fanout import TurnEvent
-from .peer import PeerAnswer
-from .reply import BODY_LIMIT_BYTES, Reply, failures_told
+from .failure import failure_of
+from .intake import Intake
+from .live import LiveTurn
+from .reader import Reader
+from .reply import BODY_LIMIT_BYTES, QUIET_SECONDS, Reply, failures_told
 from .roster import Roster
-from .routing import Plan, model_ids, plan
-from .turns import QUIET_SECONDS, Question, Turns
+from .routing import Plan, model_ids
+from .session import SESSION_HEADERS
+from .turn import OVER, Event
+from .turns import Turns
+
+CLIENT_LEFT = "client_left"
+
+
+_BEFORE_AN_ANSWER = frozenset(
+    (
+        *("turn.accepted", "turn.failed", "turn.interrupted", "turn.cancelled"),
+        *("lane.queued", "lane.sent", "lane.refused", "lane.failed", "lane.interrupted", "lane.cancelled"),
+    )
+)
+"""While nothing but these came, a status can still tell what went wrong."""
 
 
 class Models:
@@ -57,10 +70,10 @@ class Models:
 
 
 class ChatCompletions:
-    """`POST /v1/chat/completions`, an ASGI endpoint of its own: a client that leaves takes its lanes with it."""
+    """`POST /v1/chat/completions`, an ASGI endpoint of its own, so that it notices at once when its client leaves."""
 
-    def __init__(self, roster: Roster, turns: Turns) -> None:
-        self._roster = roster
+    def __init__(self, intake: Intake, turns: Turns) -> None:
+        self._intake = intake
         self._turns = turns
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,122 +83,126 @@ class ChatCompletions:
         async with failures_told(reply):
             await self._answer(scope, client, reply)
         if client.has_left:
-            Asked.of(scope).line["outcome"] = "client_left"
+            Asked.of(scope).line["outcome"] = CLIENT_LEFT
 
     async def _answer(self, scope: Scope, client: Client, reply: Reply) -> None:
         asked = Asked.of(scope)
-        chat = ChatRequest.parse(await client.read(BODY_LIMIT_BYTES))
-        asked.line["model"] = chat.model
-        route = plan(chat.model, self._roster.now)
-        headers = session.to_peer(scope["headers"], consumer=asked.consumer, request_id=asked.request_id)
-        question = Question(chat, headers)
+        asking = self._intake.chat(scope, await client.read(BODY_LIMIT_BYTES))
+        asked.line["model"] = asking.chat.model
+        chat, plan = asking.chat, asking.plan
+        tap = _Tap(reply) if chat.is_stream and not plan.mode else None
+        live, is_joined = await self._turns.open(asking, tap)
+        asked.line["turn"] = live.id
+        reply.headers = _who(live, plan, scope["headers"])
+        is_tapped = tap is not None and not is_joined and live.turn.lanes[0].transport == "chat"
         async with leaving_with_client(client):
-            match route.is_group, chat.is_stream:
-                case False, True:
-                    await self._pass_through(route.lanes[0], question, asked, reply)
-                case False, False:
-                    await self._fold(route.lanes[0], question, asked, reply)
-                case True, True:
-                    await self._stream_group(route, question, reply)
-                case _:
-                    await self._fold_group(route, question, reply)
+            if is_tapped and tap is not None:
+                await _pass_through(live, reply, tap)
+            elif chat.is_stream:
+                await self._show(live, chat.model, reply)
+            else:
+                await self._fold(live, chat.model, reply)
+        if live.turn.state in OVER:
+            asked.line["outcome"] = live.turn.state
+        elif client.has_left:
+            self._left(live, asking.policy, tap)
 
-    async def _pass_through(self, address: Address, question: Question, asked: Asked, reply: Reply) -> None:
-        """The peer's frames as they are; only comments of ours may stand between them."""
-        async with self._turns.ask(address, question) as answer:
-            await reply.begin(_who(address, answer.headers, asked))
-            while not answer.is_done:
-                frames = await _frames(answer, reply)
+    def _left(self, live: LiveTurn, policy: str, tap: "_Tap | None") -> None:
+        if tap is not None:
+            tap.is_open = False
+        task = self._turns.task(live.id)
+        if task is not None and policy == "cancel" and live.readers == 0:
+            task.cancel(CLIENT_LEFT)
+
+    async def _show(self, live: LiveTurn, model: str, reply: Reply) -> None:
+        """A turn's events as chunks, as they come."""
+        completion = Completion(live.id, live.turn.accepted, model=model, created=int(time.time()))
+        reader = Reader(live, self._turns.journal)
+        frames: list[bytes] = []
+        while events := await _next(reader, reply):
+            for event in events:
+                frames += completion.frames(event)
+            if reply.is_begun or not all(event.name in _BEFORE_AN_ANSWER for event in events):
+                await reply.begin()
                 await reply.show(frames)
-                if any(map(says_that_it_failed, frames)):
-                    asked.line["outcome"] = "peer_failed"
-            await reply.end()
-
-    async def _fold(self, address: Address, question: Question, asked: Asked, reply: Reply) -> None:
-        """The JSON that the agent would have sent. It is asked for a stream, for only there it notices who leaves."""
-        fold, headers = await self._turns.ask_one(address, question)
-        await reply.whole(fold.completion(), _who(address, headers, asked))
-
-    async def _stream_group(self, route: Plan, question: Question, reply: Reply) -> None:
-        chat = question.chat
-        completion = Completion(chat.model, chat.answers, route.lanes)
-        viewer = _Viewer(completion, reply)
-        results = await self._turns.ask_all(route, question, arrangement(chat.answers, route.lanes), viewer)
-        await reply.show(completion.closing(results))
+                frames = []
+            elif live.is_over and live.turn.state != "done":
+                raise failure_of(live.turn)
+        await reply.begin()
+        await reply.show(frames)
         await reply.end()
 
-    async def _fold_group(self, route: Plan, question: Question, reply: Reply) -> None:
-        chat = question.chat
-        completion = Completion(chat.model, chat.answers, route.lanes)
-        results = await self._turns.ask_all(
-            route, question, arrangement(chat.answers, route.lanes), _Collector(completion)
-        )
-        await reply.whole(completion.whole(results))
+    async def _fold(self, live: LiveTurn, model: str, reply: Reply) -> None:
+        """The whole answer as JSON; a single lane's as the agent would have sent it."""
+        await asyncio.shield(live.over)
+        turn = live.turn
+        if turn.state != "done":
+            raise failure_of(turn)
+        if not turn.accepted["mode"] and turn.lanes[0].transport == "chat":
+            await reply.whole(whole_of(turn.lanes[0].text, turn.lanes[0].end))
+            return
+        completion = Completion(live.id, turn.accepted, model=model, created=int(time.time()))
+        reader = Reader(live, self._turns.journal)
+        while events := await reader.next():
+            for event in events:
+                completion.frames(event)
+        await reply.whole(completion.whole())
 
 
-async def _frames(answer: PeerAnswer, reply: Reply) -> list[bytes]:
-    """The peer's next frames; comments keep the line warm until they come."""
+async def _pass_through(live: LiveTurn, reply: Reply, tap: "_Tap") -> None:
+    """The peer's frames as they are, given by the lane itself; what tells their end waits until that is written."""
+    while not live.over.done():
+        await asyncio.wait((live.over,), timeout=QUIET_SECONDS / 2)
+        await reply.keep_warm(QUIET_SECONDS / 2)
+    if tap.held:
+        await reply.begin()
+        await reply.show(tap.held)
+        await reply.end()
+        return
+    raise failure_of(live.turn)
+
+
+async def _next(reader: Reader, reply: Reply) -> list[Event]:
+    """The next events; comments keep the line warm until they come."""
     while True:
         try:
-            async with asyncio.timeout(QUIET_SECONDS):
-                return await answer.frames()
+            async with asyncio.timeout(QUIET_SECONDS / 2):
+                return await reader.next()
         except TimeoutError:
-            await reply.show([sse.KEEPALIVE])
+            await reply.keep_warm(QUIET_SECONDS / 2)
 
 
-def _who(address: Address, answered: Headers, asked: Asked) -> Headers:
-    """Who answered, and in which session."""
-    return (
-        (b"x-switchboard-peer", address.peer.encode("ascii")),
-        (b"x-switchboard-profile", address.profile.encode("ascii")),
-        *session.to_client(answered, consumer=asked.consumer),
-    )
+def _who(live: LiveTurn, plan: Plan, asked: Headers) -> Headers:
+    """Which turn this is, who answers, and in which session: in the client's own words."""
+    told = [(b"x-switchboard-turn", live.id.encode("ascii"))]
+    if not plan.mode:
+        address = plan.lanes[0]
+        told += [
+            (b"x-switchboard-peer", address.peer.encode("ascii")),
+            (b"x-switchboard-profile", address.profile.encode("ascii")),
+        ]
+        told += [(name, value) for name, value in asked if name in SESSION_HEADERS]
+    return tuple(told)
 
 
-class _Collector:
-    """Waits for a group's whole answer."""
+class _Tap:
+    """Gives one client a lane's frames as they are, as long as it is there."""
 
-    def __init__(self, completion: Completion) -> None:
-        self._completion = completion
-
-    async def accepted(self) -> None:
-        """Nothing to show yet."""
-
-    async def show(self, events: list[TurnEvent]) -> None:
-        """Keep it."""
-        for event in events:
-            self._completion.note(event)
-
-    async def quiet(self) -> None:
-        """A client that does not stream cannot be shown that we are still here."""
-
-
-class _Viewer:
-    """Sees a group's turn live. The stream begins once a peer has taken the turn: until then a status can still tell
-    that nobody did."""
-
-    def __init__(self, completion: Completion, reply: Reply) -> None:
-        self._completion = completion
+    def __init__(self, reply: Reply) -> None:
+        self.held: list[bytes] = []
+        self.is_open = True
         self._reply = reply
-        self._held: list[bytes] = completion.opening()
 
-    async def accepted(self) -> None:
-        """Begin."""
-        if not self._reply.is_begun:
+    async def begin(self) -> None:
+        """See `chat_lane.Tap.begin`."""
+        if self.is_open:
             await self._reply.begin()
-            await self._reply.show(self._held)
 
-    async def show(self, events: list[TurnEvent]) -> None:
-        """Show it, or hold it until the stream has begun."""
-        frames = [frame for event in events for frame in self._completion.frames(event)]
-        if self._reply.is_begun:
+    async def show(self, frames: list[bytes]) -> None:
+        """See `chat_lane.Tap.show`."""
+        if self.is_open:
             await self._reply.show(frames)
-        else:
-            self._held += frames
 
-    async def quiet(self) -> None:
-        """Begin at the latest now; later, keep the line warm."""
-        if self._reply.is_begun:
-            await self._reply.show([sse.KEEPALIVE])
-        else:
-            await self.accepted()
+    def hold(self, frames: list[bytes]) -> None:
+        """See `chat_lane.Tap.hold`."""
+        self.held += frames

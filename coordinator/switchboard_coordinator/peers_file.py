@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path as FilePath
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -111,6 +111,13 @@ class PeerEntry(_Entry):
         str, Field(min_length=1, description="Holds the proxy's password; relative to the secrets folder.")
     ]
     max_turns: Annotated[int, Field(strict=True, ge=1, description="Turns that may run on this peer at once.")] = 4
+    transport: Annotated[
+        Literal["chat", "runs"],
+        Field(
+            description="How its agent is asked: `runs` can be stopped within a second, survives the coordinator and "
+            "carries approvals; `chat` is passed on byte by byte."
+        ),
+    ] = "chat"
     profiles: Annotated[
         Mapping[
             ProfileName,

@@ -1,20 +1,18 @@
 """`POST /api/remote-agent/invoke`: one message to one target, in the shape of the issue that this project grew from."""
 
+import asyncio
 import time
 
-import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.types import Receive, Scope, Send
 from switchboard_relay import Client, leaving_with_client
 
-from . import session
-from .chat import ChatRequest
-from .edge import Asked
 from .errors import MalformedRequest
+from .failure import failure_of
+from .intake import Intake
 from .reply import BODY_LIMIT_BYTES, Reply, failures_told
-from .roster import Roster
-from .routing import plan
-from .turns import Question, Turns
+from .turn import OVER
+from .turns import Turns
 
 
 class Invocation(BaseModel):
@@ -29,8 +27,8 @@ class Invocation(BaseModel):
 class Invoke:
     """The endpoint."""
 
-    def __init__(self, roster: Roster, turns: Turns) -> None:
-        self._roster = roster
+    def __init__(self, intake: Intake, turns: Turns) -> None:
+        self._intake = intake
         self._turns = turns
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,30 +37,31 @@ class Invoke:
         reply = Reply(scope, receive, send)
         async with failures_told(reply):
             invocation = _invocation(await client.read(BODY_LIMIT_BYTES))
+            asking = self._intake.message(scope, invocation.target, invocation.message)
+            if len(asking.plan.lanes) > 1:
+                raise MalformedRequest("`target` is one address here, such as nas or work@nas", param="target")
+            began = time.perf_counter()
+            live, _ = await self._turns.open(asking)
             async with leaving_with_client(client):
-                await self._invoke(invocation, Asked.of(scope), reply)
-
-    async def _invoke(self, invocation: Invocation, asked: Asked, reply: Reply) -> None:
-        asked.line["model"] = invocation.target
-        route = plan(invocation.target, self._roster.now)
-        if route.is_group:
-            raise MalformedRequest("`target` is one address, `profile@peer`; groups are asked at /v1/chat/completions")
-        address = route.lanes[0]
-        messages = [{"role": "user", "content": invocation.message}]
-        chat = ChatRequest.parse(orjson.dumps({"model": invocation.target, "messages": messages}))
-        headers = session.to_peer((), consumer=asked.consumer, request_id=asked.request_id)
-        began = time.perf_counter()
-        fold, _ = await self._turns.ask_one(address, Question(chat, headers))
-        await reply.whole(
-            {
-                "target": str(address),
-                "peer": address.peer,
-                "profile": address.profile,
-                "reply": fold.text,
-                "duration_ms": round((time.perf_counter() - began) * 1000),
-                "usage": fold.finish.usage if fold.finish else None,
-            }
-        )
+                await asyncio.shield(live.over)
+            task = self._turns.task(live.id)
+            if task is not None and live.turn.state not in OVER:
+                task.cancel("client_left")
+                return
+            if live.turn.state != "done":
+                raise failure_of(live.turn)
+            lane = live.turn.lanes[0]
+            profile, _, peer = lane.address.partition("@")
+            await reply.whole(
+                {
+                    "target": lane.address,
+                    "peer": peer,
+                    "profile": profile,
+                    "reply": lane.text,
+                    "duration_ms": round((time.perf_counter() - began) * 1000),
+                    "usage": lane.end.get("usage"),
+                }
+            )
 
 
 def _invocation(body: bytes) -> Invocation:

@@ -1,5 +1,6 @@
 """One answer on its way to one client: whole, or frame by frame, or an error in the shape that still fits."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,9 +11,12 @@ from switchboard_relay import BodyTooLarge, ClientLeft, Headers
 from .chunks import error_frame
 from .edge import error_response
 from .errors import RequestTooLarge, SwitchboardError
+from .sse import KEEPALIVE
 
 BODY_LIMIT_BYTES = 10_000_000
 """As much as an agent takes (hermes-agent 0.19.0)."""
+QUIET_SECONDS = 5.0
+"""No client waits longer than this without a byte once its answer has begun."""
 
 _STREAM_HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -26,34 +30,47 @@ class Reply:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.is_begun = False
+        self.headers: Headers = ()
+        """What the answer says of itself, beside its type."""
+        self._sent_at = time.monotonic()
         self._scope = scope
         self._receive = receive
         self._send = send
 
-    async def begin(self, headers: Headers = ()) -> None:
-        """Start a stream: from here on its status is 200."""
-        self.is_begun = True
-        await self._send({"type": "http.response.start", "status": 200, "headers": [*_STREAM_HEADERS, *headers]})
+    async def begin(self) -> None:
+        """Start a stream, if it is not begun: from here on its status is 200."""
+        if not self.is_begun:
+            self.is_begun = True
+            headers = [*_STREAM_HEADERS, *self.headers]
+            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
 
     async def show(self, frames: list[bytes]) -> None:
         """Send frames of a stream."""
         if frames:
+            self._sent_at = time.monotonic()
             await self._send({"type": "http.response.body", "body": b"".join(frames), "more_body": True})
+
+    async def keep_warm(self, seconds: float) -> None:
+        """Send a comment where nothing was sent for so long, and begin the stream at the latest with it."""
+        if time.monotonic() - self._sent_at >= seconds:
+            await self.begin()
+            await self.show([KEEPALIVE])
 
     async def end(self) -> None:
         """End a stream."""
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def whole(self, value: object, headers: Headers = ()) -> None:
+    async def whole(self, value: object, *, status: int = 200) -> None:
         """Send one JSON value."""
         body = orjson.dumps(value)
-        head = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *headers]
-        await self._send({"type": "http.response.start", "status": 200, "headers": head})
+        head = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *self.headers]
+        await self._send({"type": "http.response.start", "status": status, "headers": head})
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def fail(self, error: SwitchboardError) -> None:
         """Say what went wrong: as a status where none is out yet, else as the last frame, with no end mark."""
         response = error_response(self._scope, error)
+        response.raw_headers += self.headers
         if not self.is_begun:
             await response(self._scope, self._receive, self._send)
             return

@@ -8,13 +8,14 @@ from switchboard_relay.wire import Header
 
 from .errors import MalformedRequest
 
-SESSION_HEADERS = (b"x-hermes-session-id", b"x-hermes-session-key")
+SESSION_ID = b"x-hermes-session-id"
+SESSION_HEADERS = (SESSION_ID, b"x-hermes-session-key")
 LIMIT = 256  # hermes-agent 0.19.0
 _PASSED_ON = frozenset((b"traceparent", b"tracestate"))
 
 
-def to_peer(headers: Headers, *, consumer: str, request_id: str) -> list[Header]:
-    """The headers that go to a peer with a turn.
+def to_peer(headers: Headers, *, consumer: str, request_id: str, session: str | None = None) -> list[Header]:
+    """The headers that go to a peer with a turn; `session` is its id, where a header does not say it.
 
     Raises:
         MalformedRequest: a session id or key that an agent would not take.
@@ -24,6 +25,8 @@ def to_peer(headers: Headers, *, consumer: str, request_id: str) -> list[Header]
         (b"accept", b"text/event-stream"),
         (b"x-request-id", request_id.encode("ascii")),
     ]
+    if session is not None and not any(name == SESSION_ID for name, _ in headers):
+        headers = (*headers, (SESSION_ID, session.encode("utf-8")))
     for name, value in headers:
         if name in SESSION_HEADERS:
             crossing.append((name, _prefix(consumer) + _checked(name, value, consumer)))

@@ -1,7 +1,7 @@
 """What an operator can change about one coordinator, beside its peers."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, IPvAnyAddress
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -19,6 +19,14 @@ class CoordinatorSettings(BaseSettings):
     peers_file: Path = Path("/etc/switchboard/peers.yaml")
     secrets_folder: Path = Path("/run/switchboard/secrets")
     """Holds the peers' password files and `consumers`."""
+    database_file: Path = Path("/var/lib/switchboard/switchboard.db")
+    """Keys, turns and the audit log, as SQLite; its folder must be there and be written to."""
+    journal: Literal["on", "off"] = "on"
+    """`off` keeps no text of any turn: then there is no resume, no detach and no Idempotency-Key."""
+    journal_days: Annotated[float, Field(gt=0)] = 30.0
+    """Turns that ended longer ago are deleted."""
+    journal_megabytes: Annotated[int, Field(ge=1)] = 2048
+    """The oldest turns are deleted where the database holds more."""
     drain_seconds: Annotated[float, Field(gt=0)] = 20.0
     """How long running answers may go on after SIGTERM; a container's stop_grace_period must be longer."""
 

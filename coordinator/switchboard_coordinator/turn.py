@@ -9,7 +9,7 @@ A lane is never sent twice without a refusal between: that is what "at most once
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
@@ -71,6 +71,11 @@ class Lane:
         """What it said so far."""
         return self._text.getvalue()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether its last event was had."""
+        return self.state in OVER
+
     def say(self, text: str) -> None:
         """Add to its text."""
         self._text.write(text)
@@ -128,6 +133,21 @@ class Turn:
             self._apply_to_lane(event)
         self.last_id = event.id
 
+    def outcome(self) -> State:
+        """What it comes to once all its lanes are over.
+
+        A council is what its chair is; a quorum needs as many lanes as it asks for; else one that is done is enough.
+        """
+        chair = self.accepted.get("chair")
+        if chair is not None:
+            decisive: State = self.lanes[chair].state
+            return decisive
+        states = [lane.state for lane in self.lanes]
+        if states.count("done") >= (self.accepted.get("quorum") or 1):
+            return "done"
+        order: tuple[State, ...] = ("interrupted", "failed", "cancelled")
+        return next((state for state in order if state in states), "failed")
+
     def _apply_to_turn(self, event: Event) -> None:
         if event.name == "turn.accepted":
             if self.lanes:
@@ -141,9 +161,9 @@ class Turn:
             raise EventRefused(f"{event.name} is no event of a turn")
         if not self.lanes or not all(lane.state in OVER for lane in self.lanes):
             raise EventRefused(f"{event.name} while a lane goes on")
-        if state != outcome(self.lanes):
-            raise EventRefused(f"{event.name}, but its lanes add up to {outcome(self.lanes)}")
-        self.state = state  # type: ignore[assignment]  # one of OVER
+        if state != self.outcome():
+            raise EventRefused(f"{event.name}, but its lanes add up to {self.outcome()}")
+        self.state = state
         self.end = event.data
 
     def _apply_to_lane(self, event: Event) -> None:
@@ -201,14 +221,7 @@ class Turn:
         return lane
 
 
-def outcome(lanes: Sequence[Lane]) -> State:
-    """What a turn comes to when all its lanes are over: done where one is, else the gravest of what they are."""
-    states = {lane.state for lane in lanes}
-    order: tuple[State, ...] = ("done", "interrupted", "failed", "cancelled")
-    return next(state for state in order if state in states)
-
-
-def folded(events: Sequence[Event]) -> Turn:
+def folded(events: Iterable[Event]) -> Turn:
     """The turn that these events, from the first on, add up to."""
     turn = Turn()
     for event in events:

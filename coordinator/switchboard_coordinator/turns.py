@@ -1,138 +1,261 @@
-"""Carries out the plan of a turn: one lane or several, each a conversation with one peer."""
+"""Opens turns, finds them again, and takes up those that another process left open. Knows no surface."""
 
 import asyncio
+import hashlib
+import secrets
 import time
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
+import structlog
+from sqlalchemy import Row
 from switchboard_relay import Headers
 
-from .address import DEFAULT_PROFILE, Address
-from .chat import ChatRequest, Finish, Fold, Quiet, read_frame
-from .errors import EveryLaneFailed, PeerError, PeerFailed
-from .fanout import Arrangement, Failed, LaneEvent, LaneResult, TurnEvent
-from .peer import Peer, PeerAnswer
+from .address import Address, parse_target
+from .admission import Admission
+from .chat import ChatRequest
+from .chat_lane import ChatLane, Tap
+from .errors import (
+    Conflict,
+    JournalNeeded,
+    JournalUnavailable,
+    PeerOutcomeUnknown,
+    PeerUnavailable,
+    SwitchboardError,
+    TurnNotFound,
+)
+from .journal import Journal
+from .lane import Conversation, LaneTask
+from .live import LiveTurn
+from .modes import course
+from .peer import Peer
+from .question import run_of
+from .roster import Roster
 from .routing import Plan
+from .runs_lane import RunsLane
+from .turn import Policy, Transport, folded
+from .turn_task import TurnTask
 
-QUIET_SECONDS = 5.0
-"""No client waits longer than this without a byte once its answer has begun."""
-EVENTS_AHEAD = 64
-"""So many lane events wait for a slow client before the lanes are held back."""
+KEY_SECONDS = 24 * 3600.0
+"""So long an Idempotency-Key stands for its turn."""
+
+_log = structlog.get_logger("switchboard")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked, in the client's own bytes, and the headers that go with it."""
+class Asking:
+    """What is asked, by whom, and on what terms.
+
+    Attributes:
+        headers: what goes with it to every peer.
+        transport: None for what each peer's configuration says.
+        session: the client's own word for it.
+        key: the Idempotency-Key, and `digest` that of the request that came with it.
+        can_approve: whether somebody will answer an agent that asks for an approval.
+        may_move: whether its session may go on at another address than the one that holds its history.
+    """
 
     chat: ChatRequest
+    plan: Plan
+    consumer: str
     headers: Headers
-
-
-class Audience(Protocol):
-    """Who sees a group's turn while it goes on."""
-
-    async def accepted(self) -> None:
-        """A peer has taken the turn."""
-
-    async def show(self, events: list[TurnEvent]) -> None:
-        """This happened."""
-
-    async def quiet(self) -> None:
-        """Nothing happened for a while."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Accepted:
-    """A peer began to answer."""
+    policy: Policy
+    transport: Transport | None = None
+    session: str | None = None
+    key: str | None = None
+    digest: bytes | None = None
+    deadline_ms: int | None = None
+    can_approve: bool = False
+    may_move: bool = False
 
 
 class Turns:
-    """Asks peers. Whoever leaves the block of a turn closes its lanes' connections."""
+    """The turns of this coordinator."""
 
-    def __init__(self, peers: Mapping[str, Peer]) -> None:
-        self._peers = peers
-
-    def ask(self, address: Address, question: Question) -> AbstractAsyncContextManager[PeerAnswer]:
-        """Open one lane.
-
-        Raises:
-            PeerError: on entering, and while the answer is read.
-        """
-        body = question.chat.for_peer(_model(address))
-        return self._peers[address.peer].ask(address.profile, body, question.headers)
-
-    async def ask_one(self, address: Address, question: Question) -> tuple[Fold, Headers]:
-        """One lane's whole answer, and its headers.
-
-        Raises:
-            PeerError: it did not come to its end, or the peer says that its turn failed.
-        """
-        fold = Fold()
-        async with self.ask(address, question) as answer:
-            while not answer.is_done:
-                for frame in await answer.frames():
-                    fold.feed(frame)
-        if fold.finish is not None and fold.finish.failure is not None:
-            raise PeerFailed(f"{address} failed: {fold.finish.failure}")
-        return fold, answer.headers
-
-    async def ask_all(
-        self, plan: Plan, question: Question, arrangement: Arrangement, audience: Audience
-    ) -> list[LaneResult]:
-        """All lanes at once, shown as they are arranged.
-
-        Raises:
-            EveryLaneFailed: not one answered; the audience has seen each lane's failure.
-        """
-        results = [LaneResult(index, address) for index, address in enumerate(plan.lanes)]
-        events: asyncio.Queue[tuple[int, LaneEvent | _Accepted]] = asyncio.Queue(EVENTS_AHEAD)
-        running = len(results)
-        async with asyncio.TaskGroup() as lanes:
-            for result in results:
-                lanes.create_task(self._lane(result, question, events))
-            while running:
-                try:
-                    async with asyncio.timeout(QUIET_SECONDS):
-                        lane, event = await events.get()
-                except TimeoutError:
-                    await audience.quiet()
-                    continue
-                if isinstance(event, _Accepted):
-                    await audience.accepted()
-                    continue
-                running -= isinstance(event, Finish | Failed)
-                await audience.show(arrangement.feed(lane, event))
-        if all(result.error for result in results):
-            raise EveryLaneFailed([(str(result.address), result.error) for result in results if result.error])
-        return results
-
-    async def _lane(
-        self, result: LaneResult, question: Question, events: "asyncio.Queue[tuple[int, LaneEvent | _Accepted]]"
+    def __init__(
+        self,
+        peers: Mapping[str, Peer],
+        roster: Roster,
+        journal: Journal,
+        admission: Admission,
+        transports: Mapping[str, Transport],
     ) -> None:
-        """Ask one peer and queue what it says; the last event is `Finish` or `Failed`."""
-        began = time.perf_counter()
-        finish = Finish("stop", None, None)
-        try:
-            async with self.ask(result.address, question) as answer:
-                await events.put((result.index, _Accepted()))
-                while not answer.is_done:
-                    for frame in await answer.frames():
-                        event = read_frame(frame)
-                        if isinstance(event, Finish):
-                            finish = event
-                        elif not isinstance(event, Quiet):
-                            await events.put((result.index, event))
-            if finish.failure is not None:
-                raise PeerFailed(f"{result.address} failed: {finish.failure}")
-        except PeerError as error:
-            result.error = error
-        result.usage = finish.usage
-        result.duration_ms = round((time.perf_counter() - began) * 1000)
-        await events.put((result.index, Failed(result.error) if result.error else finish))
+        self.journal = journal
+        self._peers = dict(peers)
+        self._roster = roster
+        self._admission = admission
+        self._transports = transports
+        self._tasks: dict[str, TurnTask] = {}
+        self._keys: dict[tuple[str, str], tuple[bytes | None, LiveTurn]] = {}
+
+    async def open(self, asking: Asking, tap: Tap | None = None) -> tuple[LiveTurn, bool]:
+        """Begin a turn, or join the one that came with the same Idempotency-Key; True where it was joined.
+
+        Raises:
+            Conflict: the key came with another body.
+            JournalNeeded: a key or `detach` without a journal.
+            JournalUnavailable: the journal cannot be written now.
+        """
+        if (asking.key is not None or asking.policy == "detach") and not self.journal.keeps_text:
+            raise JournalNeeded("the journal is off here: there is no Idempotency-Key, no detach and no resume")
+        if asking.key is not None:
+            joined = await self._joined(asking.consumer, asking.key, asking.digest)
+            if joined is not None:
+                return joined, True
+        if self.journal.trouble is not None:
+            raise JournalUnavailable(f"no new turn is taken, for it could not be written down: {self.journal.trouble}")
+        live = LiveTurn(_new_id(), asking.consumer, self.journal, session=asking.session)
+        self._accept(live, asking)
+        task = TurnTask(live, course(live.turn.accepted, asking.chat.question))
+        for lane in live.turn.lanes:
+            candidates = asking.plan.candidates or (asking.plan.lanes[lane.index],)
+            if lane.transport == "runs":
+                self._add(task, candidates, self._run(live, lane.index, asking))
+            else:
+                self._add(task, candidates, ChatLane(live, lane.index, self._peers, asking.chat, asking.headers, tap))
+        if asking.deadline_ms is not None:
+            task.end_after(asking.deadline_ms / 1000)
+        if asking.key is not None:
+            self._keys[asking.consumer, asking.key] = asking.digest, live
+        self._start(task)
+        return live, False
+
+    def _run(self, live: LiveTurn, index: int, asking: Asking) -> RunsLane:
+        run = run_of(asking.chat.messages, (), None)
+        return RunsLane(live, index, self._peers, run, asking.headers, can_approve=asking.can_approve)
+
+    def _add(self, task: TurnTask, candidates: Sequence[Address], conversation: Conversation) -> None:
+        index = len(task.lanes)
+        task.add(LaneTask(task.live, index, candidates, conversation, self._admission), conversation)
+
+    def _accept(self, live: LiveTurn, asking: Asking) -> None:
+        plan = asking.plan
+        transports = [asking.transport or self._transports[address.peer] for address in plan.lanes]
+        self.journal.open(
+            {
+                "id": live.id,
+                "consumer": asking.consumer,
+                "state": "queued",
+                "target": asking.chat.model,
+                "policy": asking.policy,
+                "transport": transports[0],
+                "session": asking.session,
+                "key": asking.key,
+                "digest": asking.digest,
+                "question": asking.chat.messages_json,
+                "restarts": 0,
+                "created_at": time.time(),
+                "ended_at": None,
+            }
+        )
+        live.note(
+            "turn.accepted",
+            to=asking.chat.model,
+            mode=plan.mode,
+            policy=asking.policy,
+            lanes=[str(address) for address in plan.lanes],
+            transports=transports,
+            answers=plan.answers,
+            quorum=plan.quorum,
+            chair=plan.chair,
+            candidates=[str(address) for address in plan.candidates],
+        )
+
+    def _start(self, task: TurnTask) -> None:
+        self._tasks[task.live.id] = task
+        task.start(self._ended)
+
+    def _ended(self, task: TurnTask) -> None:
+        self._tasks.pop(task.live.id, None)
+        for key, (_, live) in list(self._keys.items()):
+            if live is task.live:
+                del self._keys[key]
+
+    async def _joined(self, consumer: str, key: str, digest: bytes | None) -> LiveTurn | None:
+        """The turn of a key, running or finished."""
+        row = None
+        if (consumer, key) not in self._keys:
+            row = await self.journal.keyed(consumer, key)
+            if row is not None and row.created_at < time.time() - KEY_SECONDS:
+                await self.journal.forget_key(row.id)
+                row = None
+        # Looked up again: another request may have begun the turn while we read.
+        known = self._keys.get((consumer, key))
+        if known is None and row is None:
+            return None
+        if (known[0] if known else row.digest if row else None) != digest:
+            raise Conflict("idempotency_key_conflict", "this Idempotency-Key came with another request before")
+        return known[1] if known else await self._past(row)
+
+    # Finding.
+
+    def task(self, turn_id: str) -> TurnTask | None:
+        """A turn that goes on here."""
+        return self._tasks.get(turn_id)
+
+    async def find(self, turn_id: str, consumer: str | None) -> LiveTurn:
+        """A turn of this consumer's (of anybody's, where that is None), running or over.
+
+        Raises:
+            TurnNotFound: there is none.
+        """
+        task = self._tasks.get(turn_id)
+        if task is not None and consumer in (None, task.live.consumer):
+            return task.live
+        row = await self.journal.row(turn_id) if task is None else None
+        task = self._tasks.get(turn_id)
+        if row is None or consumer not in (None, row.consumer):
+            raise TurnNotFound(f"there is no turn {turn_id[:80]!r} of yours; GET /api/turns lists them")
+        return task.live if task is not None else await self._past(row)
+
+    async def _past(self, row: Row[Any] | None) -> LiveTurn:
+        assert row is not None  # noqa: S101 - the callers looked
+        turn = folded(await self.journal.events(row.id, 0))
+        return LiveTurn.past(row.id, row.consumer, self.journal, turn, row.restarts)
+
+    # After a restart.
+
+    async def recover(self) -> None:
+        """Take up what another process left open: runs go on, the rest is told as interrupted."""
+        for row in await self.journal.left_open():
+            live = LiveTurn(row.id, row.consumer, self.journal, session=row.session)
+            live.resume(folded(await self.journal.events(row.id, 0)), row.restarts)
+            task = TurnTask(live, None)
+            for lane in live.turn.lanes:
+                self._add_again(task, lane.index)
+            self._start(task)
+
+    def _add_again(self, task: TurnTask, index: int) -> None:
+        live = task.live
+        lane = live.turn.lanes[index]
+        address = parse_target(lane.address)
+        run = RunsLane(live, index, self._peers, {}, (), can_approve=True)
+        if lane.is_over or not isinstance(address, Address):
+            self._add(task, (), run)
+        elif lane.run_id is not None and address.peer in self._peers:
+            self._add(task, (address,), run)
+        else:
+            self._add(task, (), run)
+            error: SwitchboardError
+            if lane.state == "queued":
+                error = PeerUnavailable("the coordinator ended before the turn was sent")
+            else:
+                error = PeerOutcomeUnknown(f"{address} was at work when the coordinator ended; it may have run")
+            live.note("lane.interrupted", index, **error.told())
+
+    async def close(self) -> None:
+        """This process ends: break off what still runs."""
+        async with asyncio.TaskGroup() as closing:
+            for task in list(self._tasks.values()):
+                closing.create_task(task.close())
 
 
-def _model(address: Address) -> str:
-    """What a peer's own model list calls this profile: our routing id is ours alone (hermes-agent 0.19.0)."""
-    return "hermes-agent" if address.profile == DEFAULT_PROFILE else address.profile
+def digest_of(*parts: bytes) -> bytes:
+    """What tells one request from another under the same Idempotency-Key."""
+    return hashlib.sha256(b"\0".join(parts)).digest()
+
+
+def _new_id() -> str:
+    """An id that sorts by time, so that new rows stand beside each other."""
+    return f"turn_{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"

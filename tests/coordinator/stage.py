@@ -223,7 +223,8 @@ class Stage:
         self.peers_file.write_text(yaml.safe_dump({"peers": self._peers}, sort_keys=False))
         self.key = add_consumer(self.secrets / "consumers", "me")
         settings = CoordinatorSettings(
-            listen_address=ip_address("127.0.0.1"), peers_file=self.peers_file, secrets_folder=self.secrets
+            listen_address=ip_address("127.0.0.1"), peers_file=self.peers_file, secrets_folder=self.secrets,
+            database_file=self.folder / "switchboard.db",
         )
         app = create_app(settings, read_peers(self.peers_file), read_consumers(settings.consumers_file))
         self.url = await self._stack.enter_async_context(serving(app))

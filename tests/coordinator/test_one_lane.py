@@ -7,7 +7,7 @@ import httpx
 import openai
 import pytest
 from coordinator.stage import AGENT_KEY, PASSWORD, Stage, heard, plain_client, question, refusal
-from switchboard_coordinator.turns import QUIET_SECONDS
+from switchboard_coordinator.reply import QUIET_SECONDS
 from waiting import until
 
 TOOL = '!!tool=terminal:{"command":"echo x"} done'
@@ -135,7 +135,7 @@ async def test_comments_keep_the_line_warm_while_an_agent_is_silent(
     await stage.start()
     answer = await stage.hear("nas", "!!silence=0.6 late")
     comments = [frame for frame in answer.frames if frame == b": keepalive\n\n"]
-    assert 2 <= len(comments) <= 12
+    assert 2 <= len(comments) <= 30
     assert answer.text == "[nas] echo: late"
     assert answer.is_whole
 

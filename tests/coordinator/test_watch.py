@@ -1,7 +1,10 @@
 """How every peer is found, and found again."""
 
+import asyncio
 import base64
 import re
+import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,7 @@ import pytest
 from coordinator.stage import PASSWORD, OddPeer, Stage, private, refusal
 from doubles.serving import listening
 from switchboard_coordinator import watch
-from switchboard_coordinator.peer import Credential
+from switchboard_coordinator.credential import Credential
 from switchboard_service.secret_file import SecretFile
 from waiting import until
 
@@ -23,10 +26,16 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look again at once, so that a test need not wait."""
     monkeypatch.setattr(watch, "UP_SECONDS", SOON)
     monkeypatch.setattr(watch, "DOWN_SECONDS", SOON)
+    monkeypatch.setattr(watch, "AWAY_SECONDS", SOON)
 
 
-def test_peers_that_are_up_are_looked_at_every_five_seconds_and_others_every_two() -> None:
+def test_looks_at_machines_that_are_away_are_so_close_that_one_which_returns_is_found_within_five_seconds() -> None:
+    longest_pause = watch.AWAY_SECONDS * (1 + watch.JITTER)
+    questions_of_the_proxy = 3.0  # its QUESTION_SECONDS, at worst
+    # It may return just behind the second SYN of a connect, which then waits for its end and counts for nothing.
+    assert watch.AWAY_CONNECT_SECONDS - 1.0 + longest_pause + questions_of_the_proxy < 5.0
     assert (watch.UP_SECONDS, watch.DOWN_SECONDS) == (5.0, 2.0)
+    assert OPEN_SECONDS > watch.LOOK_SECONDS + watch.DOWN_SECONDS * (1 + watch.JITTER), "a turn would go and see"
 
 
 async def test_the_roster_tells_state_since_round_trip_version_and_capabilities(stage: Stage) -> None:
@@ -40,8 +49,17 @@ async def test_the_roster_tells_state_since_round_trip_version_and_capabilities(
     assert 0 < nas.pop("round_trip_ms") < 5000
     assert nas.pop("port") > 0
     (profile,) = nas.pop("profiles")
-    assert nas == {"name": "nas", "host": "127.0.0.1", "state": "up", "detail": None, "max_turns": 3}
+    nas.pop("levels")
     assert profile.pop("since")
+    profile.pop("levels")
+    assert nas == {
+        "name": "nas",
+        "host": "127.0.0.1",
+        "state": "up",
+        "detail": None,
+        "max_turns": 3,
+        "turns": {"limit": 3, "running": 0, "waiting": 0},
+    }
     assert profile == {
         "name": "default",
         "address": "default@nas",
@@ -227,3 +245,171 @@ async def test_a_proxy_of_another_name_is_told_as_such(stage: Stage) -> None:
     await stage.start()
     nas = (await stage.peers())["nas"]
     assert (nas["state"], "SWITCHBOARD_PROXY_NAMES" in nas["detail"]) == ("down", True)
+
+
+async def levels_of(stage: Stage, name: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The states of a peer's levels, and of those of its first profile."""
+    found = (await stage.peers())[name]
+    mine, its = found["levels"], found["profiles"][0]["levels"]
+    return {level: told["state"] for level, told in mine.items()}, {level: told["state"] for level, told in its.items()}
+
+
+def names(*states: str) -> dict[str, str]:
+    return dict(zip(("network", "proxy", "credential", "agent", "turn"), states, strict=False))
+
+
+async def test_each_level_is_told_apart(stage: Stage) -> None:
+    stage.peer("off", free_port())
+    (await stage.odd("page")).report = b"<html>"
+    guarded = await stage.join(Guarded())
+    stage.peer("guarded", guarded.port, password="a-wrong-password-0123456789")
+    await stage.machine("wrong-key", proxy_key="a-key-of-nobody-0123456789abcdef")
+    stage.peer("no-agent", await stage.proxy("no-agent", free_port()))
+    busy = b'{"profiles":[{"name":"default","state":"degraded","detail":"draining"}]}'
+    (await stage.odd("draining")).report = busy
+    await stage.machine("fine")
+    await stage.start()
+    unknown, failed = "unknown", "failed"
+    for name, states in {
+        "off": (failed, unknown, unknown, unknown),
+        "page": ("ok", failed, unknown, unknown),
+        "guarded": ("ok", "ok", failed, unknown),
+        "wrong-key": ("ok", "ok", failed, unknown),
+        "no-agent": ("ok", "ok", unknown, failed),
+        "draining": ("ok", "ok", "ok", "degraded"),
+        "fine": ("ok", "ok", "ok", "ok"),
+    }.items():
+        peer, profile = await levels_of(stage, name)
+        assert profile == names(*states, unknown), name
+        has_password = name in ("wrong-key", "no-agent")
+        assert peer == names("ok", "ok", "ok") if has_password else names(*states[:3]), name
+    found = (await stage.peers())["wrong-key"]["profiles"][0]["levels"]["credential"]
+    assert "API_SERVER_KEY" in found["detail"], "whose secret it is"
+
+
+class Lookout:
+    """One peer on loopback, and a watch that keeps it; without a coordinator around them."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        entry = PeerEntry(host="127.0.0.1", port=port, password_file="password")
+        self.breaker = Breaker()
+        credential = Credential("coordinator", SecretFile(private(folder / "password", PASSWORD)))
+        self.peer = Peer("nas", entry, Pool("127.0.0.1", port), credential, self.breaker)
+        self.roster = Roster(PeersFile(peers={"nas": entry}))
+        self._watch = watch.Watch(self.roster)
+
+    async def __aenter__(self) -> "Lookout":
+        self._keeping = asyncio.create_task(self._watch.keep(self.peer))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._keeping.cancel()
+        await asyncio.gather(self._keeping, return_exceptions=True)
+
+    async def look(self) -> None:
+        await self._watch.look(self.peer)
+
+    @property
+    def status(self) -> PeerStatus:
+        return self.roster.now.peers["nas"]
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether a turn would be."""
+        return self.breaker.refuses(asyncio.get_running_loop().time())
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first look at a machine that is away does not take its five seconds."""
+    monkeypatch.setattr(watch, "CONNECT_SECONDS", 0.2)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_machine_that_answered_no_connect_and_comes_back_is_used_within_five_seconds(tmp_path: Path) -> None:
+    with ExitStack() as gone:
+        port = gone.enter_context(away())
+        async with Lookout(tmp_path, port) as lookout:
+            await until(lambda: lookout.is_refused, seconds=20)
+            assert lookout.status.levels.network.state == "failed"
+            assert "awake" in str(lookout.status.detail)
+            gone.close()
+            async with OddPeer().listening(port):
+                await until(lambda: not lookout.is_refused, seconds=5)
+                assert lookout.breaker.state == "closed"
+                await until(lambda: lookout.status.state == "up", seconds=5)
+
+
+async def test_a_turn_that_found_no_connect_makes_the_watch_look_at_once(tmp_path: Path) -> None:
+    async with OddPeer().listening() as odd, Lookout(tmp_path, odd.port) as lookout:
+        await until(lambda: lookout.status.state == "up", seconds=5)
+        lookout.breaker.failed(asyncio.get_running_loop().time())
+        assert lookout.is_refused
+        await until(lambda: not lookout.is_refused, seconds=watch.UP_SECONDS * (1 - watch.JITTER) / 2)
+        assert odd.looks == 2
+
+
+async def test_a_look_that_found_no_connect_itself_is_not_followed_by_another_one_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+
+    async def refused(*_: object) -> tuple[int, bytes]:
+        looks.append(time.monotonic())
+        raise ConnectFailed("refused")
+
+    monkeypatch.setattr(watch, "_ask", refused)
+    async with Lookout(tmp_path, 9):
+        await until(lambda: len(looks) >= 2, seconds=20)
+    assert looks[1] - looks[0] >= watch.AWAY_SECONDS * (1 - watch.JITTER)
+
+
+async def test_of_what_goes_wrong_only_a_failed_connect_and_a_proxy_that_stands_still_count_against_a_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes: list[Exception | tuple[int, bytes]] = []
+
+    async def answering(*_: object) -> tuple[int, bytes]:
+        outcome = outcomes.pop()
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(watch, "_ask", answering)
+    lookout = Lookout(tmp_path, 9)
+    for outcome, state in (
+        (ConnectFailed("refused"), "open"),
+        ((503, b"no"), "closed"),
+        (TimeoutError(), "open"),
+        (AnswerMissing("it closed"), "closed"),
+    ):
+        outcomes.append(outcome)
+        await lookout.look()
+        assert lookout.breaker.state == state, outcome
+        assert lookout.status.state == "down"
+
+
+async def test_a_look_is_a_connect_of_its_own(tmp_path: Path) -> None:
+    heads: list[bytes] = []
+
+    class Talkative(OddPeer):
+        def refuses(self, head: bytes) -> bool:
+            heads.append(head.lower())
+            return False
+
+    async with Talkative().listening() as odd:
+        lookout = Lookout(tmp_path, odd.port)
+        await lookout.look()
+        assert lookout.status.state == "up"
+    assert b"connection: close" in heads[0], "a connection that is kept tells nothing of the network"
+
+
+async def test_an_answer_without_end_is_left(tmp_path: Path) -> None:
+    class Endless(OddPeer):
+        async def _answered(self, head: bytes, reader: object) -> bytes:
+            return b"HTTP/1.1 200 OK\r\n\r\n" + bytes(2 * watch.REPORT_LIMIT_BYTES)
+
+    async with Endless().listening() as odd:
+        lookout = Lookout(tmp_path, odd.port)
+        await lookout.look()
+    assert "no proxy of ours" in str(lookout.status.detail)

@@ -1,0 +1,135 @@
+"""Makes an asking of a request: who is asked, whether its consumer may, on what terms. Refuses what is malformed."""
+
+from dataclasses import replace
+from typing import Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from starlette.types import Scope
+
+from . import session
+from .address import parse_target
+from .admission import Admission
+from .chat import ChatRequest
+from .edge import Asked
+from .errors import MalformedRequest
+from .options import Options, parse_options
+from .roster import Roster
+from .routing import plan
+from .terms import Terms, terms_of
+from .turn import Policy, Transport
+from .turns import Asking, digest_of
+
+
+class TurnRequest(BaseModel):
+    """The body of `POST /api/turns`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    to: str = Field(min_length=1, description="`profile@peer`, `peer`, or `mode@group`.")
+    text: str | None = Field(None, min_length=1, description="What is asked; or `messages`.")
+    messages: list[dict[str, object]] | None = Field(None, min_length=1, description="As for chat completions.")
+    policy: Policy = Field("detach", description="What happens when its last reader leaves.")
+    transport: Transport | None = Field(None, description="How peers are asked; else as their configuration says.")
+    deadline_ms: int | None = Field(None, ge=1, le=24 * 3600 * 1000)
+    session: str | None = Field(None, min_length=1, max_length=256)
+    answers: Literal["sections", "choices"] | None = None
+    quorum: int | None = Field(None, ge=1)
+    chair: str | None = None
+
+    @model_validator(mode="after")
+    def _one_question(self) -> "TurnRequest":
+        if (self.text is None) == (self.messages is None):
+            raise ValueError("give `text` or `messages`, one of them")
+        return self
+
+
+class Intake:
+    """Reads what clients ask for."""
+
+    def __init__(self, roster: Roster, admission: Admission) -> None:
+        self._roster = roster
+        self._admission = admission
+
+    def chat(self, scope: Scope, body: bytes) -> Asking:
+        """The turn that a chat completion asks for.
+
+        Raises:
+            SwitchboardError: it is malformed, or its consumer may not.
+        """
+        terms = terms_of(scope["headers"])
+        chat = ChatRequest.parse(body, terms.to)
+        digest = digest_of(body, (terms.to or "").encode()) if terms.key is not None else None
+        return self._asking(scope, chat, chat.options, terms, "cancel", digest, can_approve=False)
+
+    def turn(self, scope: Scope, body: bytes) -> Asking:
+        """The turn that `POST /api/turns` asks for.
+
+        Raises:
+            SwitchboardError: it is malformed, or its consumer may not.
+        """
+        try:
+            wanted = TurnRequest.model_validate_json(body)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(map(str, first["loc"]))
+            words = f"`{place}`: {first['msg']}" if place else first["msg"].removeprefix("Value error, ")
+            raise MalformedRequest(words, param=place or None) from None
+        terms = terms_of(scope["headers"])
+        digest = digest_of(body) if terms.key is not None else None
+        given = {name: getattr(wanted, name) for name in ("answers", "quorum", "chair")}
+        options = parse_options({name: value for name, value in given.items() if value is not None})
+        terms = replace(
+            terms,
+            policy=terms.policy or wanted.policy,
+            transport=wanted.transport or terms.transport,
+            deadline_ms=wanted.deadline_ms or terms.deadline_ms,
+            session=wanted.session or terms.session,
+        )
+        messages = wanted.messages or [{"role": "user", "content": wanted.text}]
+        chat = ChatRequest.parse(orjson.dumps({"model": wanted.to, "messages": messages, "stream": True}))
+        return self._asking(scope, chat, options, terms, "detach", digest, can_approve=True)
+
+    def message(self, scope: Scope, target: str, text: str) -> Asking:
+        """The turn for one message to one target.
+
+        Raises:
+            SwitchboardError: it is malformed, or its consumer may not.
+        """
+        messages = [{"role": "user", "content": text}]
+        chat = ChatRequest.parse(orjson.dumps({"model": target, "messages": messages}))
+        return self._asking(scope, chat, Options(), Terms(), "cancel", None, can_approve=False)
+
+    def _asking(
+        self,
+        scope: Scope,
+        chat: ChatRequest,
+        options: Options,
+        terms: Terms,
+        policy: Policy,
+        digest: bytes | None,
+        *,
+        can_approve: bool,
+    ) -> Asking:
+        asked = Asked.of(scope)
+        busy = {name: self._admission.running(name) + self._admission.waiting(name) for name in self._roster.now.peers}
+        route = plan(chat.model, self._roster.now, options, busy=busy)
+        asked.require(parse_target(chat.model))
+        asked.count_turn()
+        headers = session.to_peer(
+            scope["headers"], consumer=asked.consumer, request_id=asked.request_id, session=terms.session
+        )
+        return Asking(
+            chat=chat,
+            plan=route,
+            consumer=asked.consumer,
+            headers=tuple(headers),
+            policy=terms.policy or policy,
+            transport=terms.transport,
+            session=terms.session,
+            key=terms.key,
+            digest=digest,
+            deadline_ms=terms.deadline_ms,
+            can_approve=can_approve,
+            may_move=terms.is_move or asked.who.moves == "follow",
+        )

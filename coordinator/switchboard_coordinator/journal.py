@@ -1,0 +1,331 @@
+"""The journal: what happened to every turn, written down in groups, and read again. Knows no peer and no surface.
+
+One task writes. Whoever needs to know that something is written waits for the group that holds it, so a turn costs no
+transaction of its own; text is written within `TEXT_SECONDS` of being queued.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import orjson
+import structlog
+from sqlalchemy import Row, bindparam, delete, func, insert, select, text, update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from .tables import entries, turns
+from .turn import OVER, Event, restored
+
+TEXT_SECONDS = 0.1
+"""Text waits so long for more, at most; after a SIGKILL that much of what was shown may be missing."""
+RETRY_SECONDS = 1.0
+"""While the database cannot be written, it is tried again so often."""
+HELD_BYTES = 64 * 1024 * 1024
+"""So much text is held while the database cannot be written; more is lost to the journal, not to who reads live."""
+PRUNE_SECONDS = 60.0
+PRUNED_TURNS = 200
+"""So many turns are deleted in one transaction."""
+
+_INSERT_TURNS = insert(turns)
+_INSERT_ENTRIES = insert(entries)
+_CLOSE_TURN = (
+    update(turns).where(turns.c.id == bindparam("turn")).values(state=bindparam("now"), ended_at=bindparam("at"))
+)
+_TEXT = frozenset(("lane.text", "lane.tool"))
+
+_log = structlog.get_logger("switchboard")
+
+
+class Follower(Protocol):
+    """A turn that goes on, as the journal sees it."""
+
+    id: str
+
+    def committed(self, last_id: int) -> None:
+        """Everything up to this event is written."""
+
+
+@dataclass(slots=True)
+class _Group:
+    """What is written in one transaction."""
+
+    opened: list[dict[str, Any]] = field(default_factory=list)
+    events: dict[Follower, list[Event]] = field(default_factory=dict)
+    closed: list[dict[str, Any]] = field(default_factory=list)
+    size: int = 0
+    waiting: list[asyncio.Future[bool]] = field(default_factory=list)
+
+    def is_empty(self) -> bool:
+        return not (self.opened or self.events or self.closed or self.waiting)
+
+
+class Journal:
+    """Writes and reads the turns of one coordinator.
+
+    Attributes:
+        trouble: why nothing can be written at the moment, as a sentence; None while all is well.
+        keeps_text: False where the operator wants no text kept: then of events only their names and places are.
+    """
+
+    def __init__(
+        self, engine: AsyncEngine, *, keeps_text: bool = True, days: float = 30.0, megabytes: int = 2048
+    ) -> None:
+        self.trouble: str | None = None
+        self.keeps_text = keeps_text
+        self._engine = engine
+        self._days = days
+        self._bytes = megabytes * 1024 * 1024
+        self._group = _Group()
+        self._wanted = asyncio.Event()
+        self._soon: asyncio.TimerHandle | None = None
+        self._torn: set[Follower] = set()
+
+    # Writing.
+
+    def open(self, row: dict[str, Any]) -> None:
+        """Queue a new turn: a row of the table `turns`."""
+        self._group.opened.append(row if self.keeps_text else {**row, "question": None})
+
+    def write(self, turn: Follower, event: Event) -> None:
+        """Queue an event; it is written with the next group."""
+        if turn in self._torn:
+            return
+        if event.name in _TEXT:
+            self._group.size += 100 + len(event.data.get("text", ""))
+            if self._group.size > HELD_BYTES and self.trouble:
+                self._tear(turn)
+                return
+        events = self._group.events.get(turn)
+        if events is None:
+            self._group.events[turn] = [event]
+        else:
+            events.append(event)
+        if self._soon is None:
+            self._soon = asyncio.get_running_loop().call_later(TEXT_SECONDS, self._wanted.set)
+
+    def close(self, turn: Follower, state: str, at: float) -> None:
+        """Queue the end of a turn."""
+        self._group.closed.append({"turn": turn.id, "now": state, "at": at})
+        self._torn.discard(turn)
+
+    async def commit(self) -> bool:
+        """Wait until everything queued so far is written; False when that failed."""
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._group.waiting.append(done)
+        self._wanted.set()
+        return await done
+
+    async def keep(self) -> None:
+        """Write for ever; cancelled, write what is left."""
+        try:
+            while True:
+                try:
+                    async with self._engine.connect() as connection:
+                        await self._keep_on(connection)
+                except DBAPIError as error:
+                    self._failed(error, self._group)
+                    await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            with suppress(DBAPIError):
+                async with asyncio.timeout(RETRY_SECONDS), self._engine.connect() as connection:
+                    await self._write(connection, self._taken())
+
+    async def _keep_on(self, connection: AsyncConnection) -> None:
+        pruned_at = 0.0
+        while True:
+            await self._wanted.wait()
+            group = self._taken()
+            try:
+                await self._write(connection, group)
+                now = time.monotonic()
+                if now - pruned_at > PRUNE_SECONDS:
+                    pruned_at = now
+                    await self._prune(connection)
+            except DBAPIError as error:
+                with suppress(DBAPIError):
+                    await connection.rollback()
+                self._failed(error, group)
+                await asyncio.sleep(RETRY_SECONDS)
+                self._wanted.set()
+            except BaseException:
+                _settle(group, written=False)
+                raise
+
+    def _taken(self) -> _Group:
+        group, self._group = self._group, _Group()
+        self._wanted.clear()
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None
+        return group
+
+    async def _write(self, connection: AsyncConnection, group: _Group) -> None:
+        if group.opened:
+            await connection.execute(_INSERT_TURNS, group.opened)
+        if group.events:
+            await connection.execute(
+                _INSERT_ENTRIES,
+                [
+                    {"turn": turn.id, "first": events[0].id, "last": events[-1].id, "events": self._packed(events)}
+                    for turn, events in group.events.items()
+                ],
+            )
+        if group.closed:
+            await connection.execute(_CLOSE_TURN, group.closed)
+        if group.opened or group.events or group.closed:
+            await connection.commit()
+            if self.trouble:
+                _log.info("journal_recovered")
+                self.trouble = None
+        for turn, events in group.events.items():
+            turn.committed(events[-1].id)
+        _settle(group, written=True)
+
+    def _packed(self, events: Sequence[Event]) -> bytes:
+        if self.keeps_text:
+            return orjson.dumps([event.stored() for event in events])
+        return orjson.dumps([_without_text(event) for event in events])
+
+    def _failed(self, error: DBAPIError, group: _Group) -> None:
+        """Keep what could not be written for the next try, and let nobody wait for it."""
+        words = str(error.orig)
+        if self.trouble != words:
+            _log.error("journal_failed", error=words)
+        self.trouble = words
+        _settle(group, written=False)
+        if group is self._group:
+            group.waiting = []
+            return
+        newer, self._group = self._group, group
+        group.waiting = newer.waiting
+        group.opened += newer.opened
+        group.closed += newer.closed
+        group.size += newer.size
+        for turn, events in newer.events.items():
+            group.events.setdefault(turn, []).extend(events)
+
+    def _tear(self, turn: Follower) -> None:
+        """Give up the rest of a turn: what is held would grow without end."""
+        self._torn.add(turn)
+        _log.error("journal_torn", turn=turn.id)
+
+    def refuse(self, turn: Follower) -> None:
+        """Take back a turn whose opening could not be written, and which nobody was asked."""
+        group = self._group
+        group.opened = [row for row in group.opened if row["id"] != turn.id]
+        group.closed = [row for row in group.closed if row["turn"] != turn.id]
+        group.events.pop(turn, None)
+
+    async def _prune(self, connection: AsyncConnection) -> None:
+        """Delete ended turns that are too old, and the oldest while there is too much."""
+        await self._delete(connection, turns.c.ended_at < time.time() - self._days * 86400)
+        while await self._used_bytes(connection) > self._bytes:
+            if not await self._delete(connection, turns.c.ended_at.is_not(None)):
+                break
+
+    @staticmethod
+    async def _used_bytes(connection: AsyncConnection) -> int:
+        found = await connection.execute(
+            text(
+                "select (page_count - freelist_count) * page_size"
+                " from pragma_page_count, pragma_freelist_count, pragma_page_size"
+            )
+        )
+        return int(found.scalar_one())
+
+    @staticmethod
+    async def _delete(connection: AsyncConnection, condition: Any) -> int:
+        found = await connection.execute(
+            select(turns.c.id).where(condition).order_by(turns.c.ended_at).limit(PRUNED_TURNS)
+        )
+        old = list(found.scalars())
+        if old:
+            await connection.execute(delete(entries).where(entries.c.turn.in_(old)))
+            await connection.execute(delete(turns).where(turns.c.id.in_(old)))
+        await connection.commit()
+        return len(old)
+
+    # Reading.
+
+    async def events(self, turn: str, after: int) -> list[Event]:
+        """What is written of a turn behind event `after`, in order."""
+        rows = await self._fetch(
+            select(entries.c.first, entries.c.events)
+            .where(entries.c.turn == turn, entries.c.last > after)
+            .order_by(entries.c.first)
+        )
+        return [
+            restored(event_id, stored)
+            for row in rows
+            for event_id, stored in enumerate(orjson.loads(row.events), row.first)
+            if event_id > after
+        ]
+
+    async def row(self, turn: str) -> Row[Any] | None:
+        """A turn's row in the table `turns`."""
+        rows = await self._fetch(select(turns).where(turns.c.id == turn))
+        return rows[0] if rows else None
+
+    async def rows(
+        self,
+        consumer: str | None,
+        *,
+        state: str | None = None,
+        session: str | None = None,
+        before: str | None = None,
+        limit: int = 50,
+    ) -> Sequence[Row[Any]]:
+        """The newest turns first; `before` is the id that the last page ended with."""
+        query = select(turns).order_by(turns.c.id.desc()).limit(limit)
+        for column, value in ((turns.c.consumer, consumer), (turns.c.state, state), (turns.c.session, session)):
+            if value is not None:
+                query = query.where(column == value)
+        if before is not None:
+            query = query.where(turns.c.id < before)
+        return await self._fetch(query)
+
+    async def keyed(self, consumer: str, key: str) -> Row[Any] | None:
+        """The turn that came with this Idempotency-Key."""
+        rows = await self._fetch(select(turns).where(turns.c.consumer == consumer, turns.c.key == key))
+        return rows[0] if rows else None
+
+    async def forget_key(self, turn: str) -> None:
+        """Let its Idempotency-Key be used anew."""
+        async with self._engine.begin() as connection:
+            await connection.execute(update(turns).where(turns.c.id == turn).values(key=None, digest=None))
+
+    async def left_open(self) -> Sequence[Row[Any]]:
+        """The turns that were open when a coordinator ended; each counts one restart more."""
+        condition = turns.c.ended_at.is_(None) & turns.c.state.not_in(OVER)
+        async with self._engine.begin() as connection:
+            await connection.execute(update(turns).where(condition).values(restarts=turns.c.restarts + 1))
+            return (await connection.execute(select(turns).where(condition))).all()
+
+    async def count(self) -> int:
+        """How many turns are kept."""
+        rows = await self._fetch(select(func.count()).select_from(turns))
+        return int(rows[0][0])
+
+    async def _fetch(self, query: Any) -> Sequence[Row[Any]]:
+        async with self._engine.connect() as connection:
+            return (await connection.execute(query)).all()
+
+
+def _settle(group: _Group, *, written: bool) -> None:
+    for waiting in group.waiting:
+        if not waiting.done():
+            waiting.set_result(written)
+    group.waiting = []
+
+
+def _without_text(event: Event) -> dict[str, Any]:
+    stored = event.stored()
+    if event.name == "lane.text":
+        return {**stored, "text": ""}
+    if event.name == "lane.tool":
+        return {**stored, "progress": {}}
+    return stored

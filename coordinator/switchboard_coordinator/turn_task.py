@@ -1,0 +1,128 @@
+"""The task of one turn: its lanes side by side, as its mode wants it, to the last event. Knows no surface."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from .fanout import summed_usage
+from .lane import Conversation, LaneTask
+from .live import LiveTurn
+from .modes import Course
+from .turn import Event
+
+DEADLINE = "deadline"
+
+_WHY = frozenset(("code", "message", "started", "status", "kind", "param", "retry_after", "reason"))
+
+
+class TurnTask:
+    """Runs one turn.
+
+    Attributes:
+        lanes: in the order of the turn's lanes; empty places stand for lanes that are over.
+        conversations: the same, for who wants to answer an approval.
+    """
+
+    def __init__(self, live: LiveTurn, course: Course | None) -> None:
+        """`course` decides how a group's lanes go on; None where each goes its own way."""
+        self.live = live
+        self.lanes: list[LaneTask] = []
+        self.conversations: list[Conversation] = []
+        self._course = course
+        self._task: asyncio.Task[None] | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._group: asyncio.TaskGroup | None = None
+        self._ask_chair: Callable[[str], None] | None = None
+
+    def add(self, lane: LaneTask, conversation: Conversation) -> None:
+        """The next lane."""
+        self.lanes.append(lane)
+        self.conversations.append(conversation)
+
+    def chaired(self, ask: Callable[[str], None]) -> None:
+        """`ask` is given the chair's question before its lane, the last one, begins."""
+        self._ask_chair = ask
+
+    def end_after(self, seconds: float) -> None:
+        """Give it a deadline."""
+        self._deadline = asyncio.get_running_loop().call_later(seconds, self.cancel, DEADLINE)
+
+    def start(self, ended: "Callable[[TurnTask], None]") -> None:
+        """Begin; `ended` is called when nothing more will happen here."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task.add_done_callback(lambda _: ended(self))
+
+    def cancel(self, reason: str, lane: int | None = None) -> None:
+        """Cancel one lane, or all."""
+        for index, task in enumerate(self.lanes):
+            if lane in (None, index):
+                task.cancel(reason)
+
+    async def close(self) -> None:
+        """This process ends: break off, noting what is known."""
+        assert self._task is not None  # noqa: S101 - started by whoever made it
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+
+    async def _run(self) -> None:
+        live = self.live
+        try:
+            if len(self.lanes) == 1:
+                await self.lanes[0].run()
+            else:
+                await self._run_lanes()
+        finally:
+            if self._deadline is not None:
+                self._deadline.cancel()
+            if all(lane.is_over for lane in live.turn.lanes):
+                self._end()
+        await live.written()
+        live.end()
+
+    async def _run_lanes(self) -> None:
+        chair = self.live.turn.accepted.get("chair")
+        if self._course is not None:
+            self.live.watcher = self._decide
+        async with asyncio.TaskGroup() as self._group:
+            for index, lane in enumerate(self.lanes):
+                if index != chair:
+                    self._group.create_task(lane.run())
+
+    def _decide(self, event: Event) -> None:
+        assert self._course is not None  # noqa: S101 - else nobody watches
+        decision = self._course.feed(event)
+        for lane in decision.cancel:
+            self.lanes[lane].cancel(decision.reason)
+        if decision.ask_chair is not None and self._ask_chair is not None and self._group is not None:
+            self._ask_chair(decision.ask_chair)
+            self._group.create_task(self.lanes[-1].run())
+
+    def _end(self) -> None:
+        turn = self.live.turn
+        state = turn.outcome()
+        told: dict[str, Any] = {"usage": summed_usage([lane.end.get("usage") for lane in turn.lanes])}
+        if state != "done":
+            told |= why([(lane.address, lane.end) for lane in turn.lanes if lane.state == state])
+        self.live.note(f"turn.{state}", None, **told)
+        self.live.close(state)
+
+
+def why(ends: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Why a turn was not done, from the ends of the lanes that are so: one's own words, or all of theirs."""
+    if len(ends) == 1 or not ends:
+        return {name: value for name, value in (ends[0][1] if ends else {}).items() if name in _WHY}
+    told = dict(ends[0][1])
+    shared = {name: told.get(name) for name in ("code", "status") if len({end.get(name) for _, end in ends}) == 1}
+    started = max((str(end.get("started", "no")) for _, end in ends), key=("no", "unknown", "yes").index)
+    words = "; ".join(f"{address}: {end.get('message') or end.get('reason')}" for address, end in ends)
+    retry_after = next((end["retry_after"] for _, end in ends if end.get("retry_after")), None)
+    return {
+        "code": "every_lane_failed",
+        "status": 502,
+        **shared,
+        "message": words,
+        "started": started,
+        **({"retry_after": retry_after} if retry_after and shared else {}),
+    }
