@@ -11,9 +11,15 @@ from typing import Any
 
 import pytest
 from coordinator.stage import PASSWORD, OddPeer, Stage, private, refusal
+from doubles.away import away
 from doubles.serving import listening
 from switchboard_coordinator import watch
+from switchboard_coordinator.breaker import OPEN_SECONDS, Breaker
 from switchboard_coordinator.credential import Credential
+from switchboard_coordinator.peer import Peer
+from switchboard_coordinator.peers_file import PeerEntry, PeersFile
+from switchboard_coordinator.roster import PeerStatus, Roster
+from switchboard_relay import AnswerMissing, ConnectFailed, Pool
 from switchboard_service.secret_file import SecretFile
 from waiting import until
 
@@ -281,8 +287,8 @@ async def test_each_level_is_told_apart(stage: Stage) -> None:
     }.items():
         peer, profile = await levels_of(stage, name)
         assert profile == names(*states, unknown), name
-        has_password = name in ("wrong-key", "no-agent")
-        assert peer == names("ok", "ok", "ok") if has_password else names(*states[:3]), name
+        is_let_in = name in ("wrong-key", "no-agent")
+        assert peer == names(*("ok", "ok", "ok") if is_let_in else states[:3]), name
     found = (await stage.peers())["wrong-key"]["profiles"][0]["levels"]["credential"]
     assert "API_SERVER_KEY" in found["detail"], "whose secret it is"
 
@@ -291,7 +297,7 @@ class Lookout:
     """One peer on loopback, and a watch that keeps it; without a coordinator around them."""
 
     def __init__(self, folder: Path, port: int) -> None:
-        entry = PeerEntry(host="127.0.0.1", port=port, password_file="password")
+        entry = PeerEntry.model_validate({"host": "127.0.0.1", "port": port, "password_file": "password"})
         self.breaker = Breaker()
         credential = Credential("coordinator", SecretFile(private(folder / "password", PASSWORD)))
         self.peer = Peer("nas", entry, Pool("127.0.0.1", port), credential, self.breaker)
@@ -406,7 +412,7 @@ async def test_a_look_is_a_connect_of_its_own(tmp_path: Path) -> None:
 
 async def test_an_answer_without_end_is_left(tmp_path: Path) -> None:
     class Endless(OddPeer):
-        async def _answered(self, head: bytes, reader: object) -> bytes:
+        async def _answered(self, head: bytes, reader: object) -> bytes:  # noqa: ARG002 - whatever is asked
             return b"HTTP/1.1 200 OK\r\n\r\n" + bytes(2 * watch.REPORT_LIMIT_BYTES)
 
     async with Endless().listening() as odd:
