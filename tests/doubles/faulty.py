@@ -100,13 +100,14 @@ class Faulty:
         self.crossings: list[Crossing] = []
         self._in_force: list[_InForce] = []
         self._listener: asyncio.Server | None = None
+        self._turning = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         # Bound and never listening: it keeps the port ours while connects are refused.
         self._claim = _bound(0)
         self.port = self._claim.getsockname()[1]
-        await self._listen()
+        await self._listen_or_refuse()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -121,23 +122,25 @@ class Faulty:
         """Let this go wrong in this block. Of several faults the newest is in force, and refusing goes with any."""
         in_force = _InForce(fault)
         self._in_force.append(in_force)
-        if fault.kind == "refuse":
-            self._stop_listening()
+        await self._listen_or_refuse()
         try:
             yield
         finally:
             self._in_force.remove(in_force)
             in_force.healed.set()
-            if all(other.fault.kind != "refuse" for other in self._in_force):
-                await self._listen()
+            await self._listen_or_refuse()
 
     def forget(self) -> None:
         """Drop the record of connections that are over."""
         self.crossings = [crossing for crossing in self.crossings if not crossing.is_over]
 
-    async def _listen(self) -> None:
-        if self._listener is None:
-            self._listener = await asyncio.start_server(self._accept, sock=_bound(self.port), backlog=_BACKLOG)
+    async def _listen_or_refuse(self) -> None:
+        async with self._turning:
+            refuses = any(in_force.fault.kind == "refuse" for in_force in self._in_force)
+            if refuses:
+                self._stop_listening()
+            elif self._listener is None:
+                self._listener = await asyncio.start_server(self._accept, sock=_bound(self.port), backlog=_BACKLOG)
 
     def _stop_listening(self) -> None:
         if self._listener is not None:

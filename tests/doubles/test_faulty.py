@@ -80,6 +80,21 @@ async def test_refusing_and_listening_again_at_the_same_port() -> None:
         assert len(link.crossings) == 2
 
 
+async def test_refusals_that_overlap_heal_with_the_last_of_them() -> None:
+    async with echoing() as (link, _):
+        first, second = link.suffering(Fault("refuse")), link.suffering(Fault("refuse"))
+        await asyncio.gather(first.__aenter__(), second.__aenter__())
+        await first.__aexit__(None, None, None)
+        with pytest.raises(ConnectionRefusedError):
+            await Client(link.port).__aenter__()
+        third = link.suffering(Fault("refuse"))
+        await third.__aenter__()
+        await asyncio.gather(second.__aexit__(None, None, None), third.__aexit__(None, None, None))
+        async with Client(link.port) as client:
+            client.send(b"hello")
+            assert await client.exactly(6) == b">hello"
+
+
 async def test_an_upstream_that_is_not_there_resets_the_connection() -> None:
     async with Faulty(9) as link, Client(link.port) as client:
         with pytest.raises(ConnectionResetError):
