@@ -51,7 +51,7 @@ down: ## end the simulated fleet and remove what it left
 	docker compose --file compose/compose.yaml down --volumes --remove-orphans
 
 .PHONY: bench
-bench: .venv/ready ## one hop and streams side by side with other proxies, and what ours weighs (QUICK=1: at most 90 s)
+bench: .venv/ready ## proxy and coordinator side by side with others, and what ours weigh (QUICK=1: at most 90 s)
 	@bench/packages
 	@bench/environment
 	$(RUN)/python -m bench $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS))

@@ -22,6 +22,7 @@ class Plan:
     """How many streams, how fast, for how long, and between which numbers to search."""
 
     warm_streams: int
+    warm_seconds: float
     streams: int
     rate: int
     seconds: float
@@ -55,7 +56,7 @@ class Asked:
     def of(cls, generator: Generator, plan: Plan, subject: Subject, *behind: Subject) -> "Asked":
         """A system that is held to its work, and warm; what stands `behind` it settles with it. Raises WrongWork."""
         load.refuses(subject.door)
-        seen = generator.flow(subject.door, streams=plan.warm_streams, rate=plan.rate, seconds=1)
+        seen = generator.flow(subject.door, streams=plan.warm_streams, rate=plan.rate, seconds=plan.warm_seconds)
         if seen.failure:
             raise load.WrongWork(seen.failure)
         return cls(subject.name, subject.version, subject.door, [one.running for one in (subject, *behind)])

@@ -13,6 +13,7 @@ from bench.subjects import Stage
 
 FULL = Plan(
     warm_streams=32,
+    warm_seconds=1,
     streams=500,
     rate=20,
     seconds=20,
@@ -24,7 +25,17 @@ FULL = Plan(
     late_ms=LATE_MS,
     grace_seconds=5,
 )
-QUICK = replace(FULL, streams=125, seconds=1.5, climb_seconds=1, first=500, last=1000, fineness=1, grace_seconds=1)
+QUICK = replace(
+    FULL,
+    warm_seconds=0.5,
+    streams=125,
+    seconds=1,
+    climb_seconds=0.5,
+    first=1000,
+    last=1000,
+    fineness=1,
+    grace_seconds=1,
+)
 WEIGHED_STREAMS, QUICK_WEIGHED_STREAMS = 1000, 250
 IDLE_SECONDS = 1.0
 
@@ -57,7 +68,7 @@ def _weights(stage: Stage, generator: Generator, count: int) -> tuple[int, int]:
         time.sleep(IDLE_SECONDS)
         idle = subject.running.resident_bytes()
         with generator.opened(subject.door, count) as streams:
-            streams.pour(rate=1, seconds=4)
+            streams.pour(rate=2, seconds=2)
             streams.wait()
             streaming = subject.running.resident_bytes()
             if failure := streams.finish().failure:

@@ -11,6 +11,7 @@ from bench.streaming_report import LATE_MS, Streaming
 
 FULL = Plan(
     warm_streams=32,
+    warm_seconds=1,
     streams=256,
     rate=50,
     seconds=20,
@@ -22,7 +23,9 @@ FULL = Plan(
     late_ms=LATE_MS,
     grace_seconds=5,
 )
-QUICK = replace(FULL, seconds=1.5, climb_seconds=0.5, first=512, last=2048, fineness=1, grace_seconds=1)
+QUICK = replace(
+    FULL, warm_seconds=0.5, seconds=1, climb_seconds=0.5, first=1024, last=1024, fineness=1, grace_seconds=1
+)
 
 
 def measure(*, quick: bool, rounds: int) -> Streaming:
