@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import structlog
+
 from .address import Address
 from .admission import Admission, Waiting
 from .errors import (
@@ -19,6 +21,8 @@ from .errors import (
     SwitchboardError,
 )
 from .live import LiveTurn
+
+_log = structlog.get_logger("switchboard")
 
 PATIENCE_SECONDS = 600.0
 """So long a lane goes on offering itself to a peer that is busy."""
@@ -110,6 +114,10 @@ class LaneTask:
             self._note("lane.cancelled", reason=self._reason, **await self._conversation.stop())
         except SwitchboardError as error:
             self._fail(error)
+        except Exception:
+            _log.exception("lane_fault", turn=self._live.id, lane=self._index)
+            if not self.is_over:
+                self._fail(InternalError("something went wrong here; the log has it under this turn's id"))
 
     async def _go(self) -> None:
         lane = self._live.turn.lanes[self._index]

@@ -149,7 +149,10 @@ class Peer:
         self, method: bytes, path: str, address: Address, headers: Headers, body: bytes
     ) -> AsyncIterator[Answer]:
         if self.breaker.refuses(asyncio.get_running_loop().time()):
-            raise PeerUnavailable(f"{self.name} is away: it took no connection a moment ago, and is being looked for")
+            raise PeerUnavailable(
+                f"{self.name} takes no connection at {self.place}, as a moment ago: is the machine awake and on the "
+                "tailnet, and its proxy running?"
+            )
         credential = self.credential.header()
         if credential is None:
             raise wrong_password(self.name)
