@@ -11,6 +11,7 @@ import structlog
 from .address import Address
 from .admission import Admission, Waiting
 from .errors import (
+    InternalError,
     JournalUnavailable,
     PeerBusy,
     PeerError,
@@ -114,7 +115,7 @@ class LaneTask:
             self._note("lane.cancelled", reason=self._reason, **await self._conversation.stop())
         except SwitchboardError as error:
             self._fail(error)
-        except Exception:
+        except Exception:  # noqa: BLE001 - a lane ends with an event, whatever happens; the log has the fault
             _log.exception("lane_fault", turn=self._live.id, lane=self._index)
             if not self.is_over:
                 self._fail(InternalError("something went wrong here; the log has it under this turn's id"))
