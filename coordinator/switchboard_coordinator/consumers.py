@@ -1,4 +1,4 @@
-"""Who may ask: every key that counts, by its digest, in memory, as the database had it at most a second ago.
+"""Who may ask: every key that counts, by its digest, in memory, as the database had it a moment ago.
 
 Nobody waits for the database to be let in: a key is found in a dict.
 """
@@ -17,8 +17,8 @@ from . import keys
 from .keys import Key, Moves, digest_of
 from .scopes import EVERYTHING, Scopes
 
-LOOK_SECONDS = 1.0
-"""The database is looked at so often: what another process changes counts within twice this."""
+LOOK_SECONDS = 0.5
+"""The database is looked at so often: what another process changes counts a moment later."""
 
 _log = structlog.get_logger("switchboard")
 

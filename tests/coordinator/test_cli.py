@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from coordinator.stage import OddPeer, Stage, plain_client, private, refusal, st
 from doubles.serving import listening
 from structlog.testing import LogCapture
 from switchboard_coordinator import ask, cli
-from switchboard_coordinator.consumers_file import add_consumer, read_consumers
+from switchboard_coordinator.consumers_file import add_consumer
 from switchboard_coordinator.peers_file import schema
 from waiting import until
 
@@ -217,24 +216,6 @@ def test_a_person_who_has_seen_enough_ends_it_quietly(
     key = private(tmp_path / "key", "sk-switchboard-any-key")
     assert shell.run("ask", "hi", "--to", "nas", "--key-file", str(key)) == 130
     assert shell.err == ""
-
-
-def test_keys_add_prints_a_key_once_and_keeps_its_digest(tmp_path: Path, shell: Shell) -> None:
-    file = tmp_path / "consumers"
-    assert shell.run("keys", "add", "me", "--file", str(file)) == 0
-    key = shell.out.strip()
-    assert read_consumers(file).who(f"Bearer {key}".encode()) == "me"
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    own = private(tmp_path / "key", "sk-switchboard-a-key-of-mine")
-    assert shell.run("keys", "add", "you", "--file", str(file), "--key-file", str(own)) == 0
-    assert shell.out == ""
-    assert read_consumers(file).who(b"Bearer sk-switchboard-a-key-of-mine") == "you"
-    assert shell.run("keys", "add", "me", "--file", str(file)) == 2
-    assert "has a key" in shell.err
-    assert shell.run("keys", "add", "he", "--file", str(tmp_path / "no" / "consumers")) == 1
-    own.chmod(0o644)
-    assert shell.run("keys", "add", "he", "--file", str(file), "--key-file", str(own)) == 1
-    assert "open to group or others" in shell.err
 
 
 def configured(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: str) -> dict[str, str]:

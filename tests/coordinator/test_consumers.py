@@ -1,122 +1,217 @@
-"""Who may ask: names and digests, never keys."""
+"""Who may ask, as the database has it."""
 
-import hashlib
-import stat
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from switchboard_coordinator.consumers_file import ConsumersError, add_consumer, read_consumers
-from switchboard_service.secret_file import SecretError
+import structlog
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import LogCapture
+from switchboard_coordinator import consumers as consumers_module
+from switchboard_coordinator import keys
+from switchboard_coordinator.consumers import Consumer, Consumers
+from switchboard_coordinator.database import open_blocking, open_database
+from switchboard_coordinator.keys import Grant, digest_of
+from switchboard_coordinator.scopes import ASKING, EVERYTHING, Scopes
+from waiting import until
+
+PROGRAM = Path(sys.executable).parent / "switchboard"
+REVOKED_WITHIN_SECONDS = 2.0
 
 
-def written(file: Path, text: str, mode: int = 0o600) -> Path:
-    file.write_text(text)
-    file.chmod(mode)
-    return file
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "switchboard.db"
 
 
-def digest(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
+@pytest.fixture
+async def engine(database: Path) -> AsyncIterator[AsyncEngine]:
+    engine = open_database(database)
+    yield engine
+    await engine.dispose()
 
 
-def problems(file: Path) -> list[str]:
-    with pytest.raises(ConsumersError) as caught:
-        read_consumers(file)
-    return caught.value.problems
+@pytest.fixture
+def log() -> Iterator[LogCapture]:
+    capture = LogCapture()
+    structlog.configure(processors=[capture])
+    yield capture
+    structlog.reset_defaults()
 
 
-def test_a_key_is_given_once_and_only_its_digest_is_kept(tmp_path: Path) -> None:
-    file = tmp_path / "consumers"
-    key = add_consumer(file, "me")
-    assert key.startswith("sk-switchboard-")
-    assert len(key) > 50
-    assert file.read_text() == f"me {digest(key)}\n"
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert read_consumers(file).who(f"Bearer {key}".encode()) == "me"
+@asynccontextmanager
+async def kept(consumers: Consumers, engine: AsyncEngine) -> AsyncIterator[None]:
+    """Following the database in this block."""
+    await consumers.open(engine)
+    async with asyncio.TaskGroup() as group:
+        keeping = group.create_task(consumers.keep(engine))
+        yield
+        keeping.cancel()
 
 
-def test_two_keys_are_never_alike(tmp_path: Path) -> None:
-    assert add_consumer(tmp_path / "consumers", "me") != add_consumer(tmp_path / "consumers", "you")
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumers_module, "LOOK_SECONDS", 0.02)
 
 
-def test_a_consumer_is_added_behind_the_others_even_without_a_last_line_end(tmp_path: Path) -> None:
-    file = written(tmp_path / "consumers", f"# people\nme {digest('mine')}")
-    assert add_consumer(file, "you", "a-key-of-yours-123") == "a-key-of-yours-123"
-    consumers = read_consumers(file)
-    assert consumers.who(b"Bearer mine") == "me"
-    assert consumers.who(b"bearer a-key-of-yours-123") == "you"
-    assert file.read_text().startswith("# people\nme ")
+def give(database: Path, name: str, key: str, grant: Grant | None = None) -> None:
+    """What `switchboard keys add` does."""
+    engine = open_blocking(database)
+    with engine.begin() as connection:
+        keys.add(connection, name, grant or Grant(ASKING), key, actor="uid:0", now=time.time())
+    engine.dispose()
 
 
-def test_the_first_consumer_can_be_added_to_a_file_of_comments(tmp_path: Path) -> None:
-    file = written(tmp_path / "consumers", "# the people\n\n")
-    key = add_consumer(file, "me")
-    assert read_consumers(file).who(b"Bearer " + key.encode()) == "me"
+def seeds(*names: str) -> dict[str, str]:
+    return {digest_of(f"sk-{name}".encode()): name for name in names}
 
 
-@pytest.mark.parametrize(
-    "authorization",
-    [None, b"", b"Bearer", b"Bearer ", b"Bearer  mine", b"Bearer mine ", b"Basic mine", b"mine", b"Bearer Mine"],
-)
-def test_any_other_authorization_is_nobody(tmp_path: Path, authorization: bytes | None) -> None:
-    file = written(tmp_path / "consumers", f"me {digest('mine')}\n")
-    assert read_consumers(file).who(authorization) is None
+def named(consumers: Consumers, key: str) -> str | None:
+    consumer = consumers.who(f"Bearer {key}".encode())
+    return consumer.name if consumer else None
 
 
-def test_the_digest_itself_is_no_key(tmp_path: Path) -> None:
-    file = written(tmp_path / "consumers", f"me {digest('mine')}\n")
-    assert read_consumers(file).who(f"Bearer {digest('mine')}".encode()) is None
+def test_without_a_database_whoever_was_named_counts_for_everything() -> None:
+    assert Consumers(seeds("me")).who(b"Bearer sk-me") == Consumer("me", EVERYTHING)
+    assert Consumers(seeds("me"), ASKING).who(b"Bearer sk-me") == Consumer("me", ASKING)
 
 
-def test_all_malformed_lines_are_told_at_once(tmp_path: Path) -> None:
-    file = written(
-        tmp_path / "consumers",
-        f"Me {digest('a')}\nyou {digest('b')} more\n\nhe sk-switchboard-plain-key\nme {digest('c')} # fine\n"
-        f"me {digest('d')}\nthey {digest('c')}\n",
-    )
-    told = problems(file)
-    assert [re_line(problem) for problem in told] == [1, 2, 4, 6, 7]
-    assert all("name each once" in problem for problem in told[3:])
-    assert "sk-switchboard-plain-key" not in " ".join(told)
+async def test_the_database_tells_what_a_key_is_good_for(database: Path, engine: AsyncEngine) -> None:
+    grant = Grant(Scopes.parse(["any@gpu"]), "follow", 5, time.time() + 3600)
+    give(database, "me", "sk-me", grant)
+    consumers = Consumers({})
+    assert consumers.who(b"Bearer sk-me") is None
+    await consumers.open(engine)
+    found = consumers.who(b"Bearer sk-me")
+    assert found is not None
+    assert found.key_id.startswith("key_")
+    assert found == Consumer("me", grant.scopes, found.key_id, "follow", 5, grant.expires_at)
 
 
-def re_line(problem: str) -> int:
-    return int(problem.partition(" line ")[2].partition(":")[0])
+async def test_names_never_seen_are_taken_into_the_database(engine: AsyncEngine) -> None:
+    await Consumers(seeds("me", "you"), ASKING).open(engine)
+    later = Consumers({})
+    await later.open(engine)
+    assert [named(later, key) for key in ("sk-me", "sk-you", "sk-he")] == ["me", "you", None]
 
 
-def test_a_file_without_a_consumer_says_how_to_add_one(tmp_path: Path) -> None:
-    file = written(tmp_path / "consumers", "# nobody yet\n")
-    assert problems(file) == [f"{file} names no consumer: switchboard keys add NAME --file {file}"]
+@pytest.mark.usefixtures("hasty")
+async def test_what_was_revoked_stays_revoked_though_the_file_still_names_it(
+    engine: AsyncEngine, log: LogCapture
+) -> None:
+    await Consumers(seeds("me", "you")).open(engine)
+    async with engine.begin() as connection:
+        await connection.run_sync(lambda sync: keys.revoke(sync, "me", actor="uid:0", now=time.time()))
+    consumers = Consumers(seeds("me", "you"))
+    async with kept(consumers, engine):
+        assert named(consumers, "sk-me") is None
+        assert named(consumers, "sk-you") == "you"
+    assert log.entries == []
 
 
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
-def test_a_file_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
-    file = written(tmp_path / "consumers", f"me {digest('mine')}\n", mode)
-    with pytest.raises(SecretError, match="open to group or others"):
-        read_consumers(file)
-    with pytest.raises(SecretError, match="open to group or others"):
-        add_consumer(file, "you")
-    assert "you" not in file.read_text()
+async def test_a_line_that_the_database_contradicts_is_told(engine: AsyncEngine, log: LogCapture) -> None:
+    await Consumers(seeds("me")).open(engine)
+    consumers = Consumers({digest_of(b"sk-new"): "me"})
+    await consumers.open(engine)
+    assert [named(consumers, key) for key in ("sk-me", "sk-new")] == ["me", None]
+    assert [(entry["event"], entry["consumer"]) for entry in log.entries] == [("consumers_line_ignored", "me")]
 
 
-def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SecretError, match="is missing"):
-        read_consumers(tmp_path / "consumers")
+async def test_a_coordinator_that_nobody_may_ask_says_so(engine: AsyncEngine, log: LogCapture) -> None:
+    await Consumers({}).open(engine)
+    assert [(entry["event"], entry["remedy"]) for entry in log.entries] == [("no_keys", "switchboard keys add NAME")]
 
 
-def test_a_name_or_a_key_that_is_there_already_is_not_added_again(tmp_path: Path) -> None:
-    file = tmp_path / "consumers"
-    key = add_consumer(file, "me")
-    before = file.read_text()
-    with pytest.raises(ConsumersError, match="me has a key"):
-        add_consumer(file, "me")
-    with pytest.raises(ConsumersError, match="this key is me's") as caught:
-        add_consumer(file, "you", key)
-    assert key not in str(caught.value)
-    assert file.read_text() == before
+@pytest.mark.usefixtures("hasty")
+async def test_keep_opens_what_is_not_open_yet(engine: AsyncEngine) -> None:
+    consumers = Consumers(seeds("me"))
+    keeping = asyncio.create_task(consumers.keep(engine))
+    try:
+        await until(lambda: named(consumers, "sk-me") == "me", seconds=5)
+        found = consumers.who(b"Bearer sk-me")
+        assert found is not None
+        await until(lambda: bool((consumers.who(b"Bearer sk-me") or found).key_id), seconds=5)
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
 
 
-def test_a_name_that_is_none_is_not_added_and_no_file_is_made(tmp_path: Path) -> None:
-    with pytest.raises(ConsumersError, match="is no name"):
-        add_consumer(tmp_path / "consumers", "My Laptop")
-    assert not (tmp_path / "consumers").exists()
+async def test_an_expired_key_ends_at_its_second_without_a_look(database: Path, engine: AsyncEngine) -> None:
+    now = time.time()
+    give(database, "me", "sk-me", Grant(ASKING, expires_at=now + 100))
+    consumers = Consumers({}, clock=lambda: now)
+    await consumers.open(engine)
+    assert named(consumers, "sk-me") == "me"
+    now += 99.9
+    assert named(consumers, "sk-me") == "me"
+    now += 0.1
+    assert named(consumers, "sk-me") is None
+    assert consumers.stranger(b"Bearer sk-me") == ("me", "key_expired", "this key has expired")
+
+
+async def test_a_stranger_is_told_what_is_wrong_with_the_key(engine: AsyncEngine) -> None:
+    consumers = Consumers(seeds("me"))
+    await consumers.open(engine)
+    async with engine.begin() as connection:
+        await connection.run_sync(lambda sync: keys.revoke(sync, "me", actor="uid:0", now=time.time()))
+    consumers = Consumers({})
+    await consumers.open(engine)
+    assert consumers.stranger(b"Bearer sk-me") == ("me", "key_revoked", "this key was revoked")
+    assert consumers.stranger(b"Bearer sk-other")[:2] == ("", "invalid_api_key")
+    for nothing in (None, b"", b"Bearer", b"Bearer "):
+        assert consumers.stranger(nothing)[:2] == ("", "no_key")
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_while_the_database_cannot_be_read_whoever_was_let_in_stays(engine: AsyncEngine, log: LogCapture) -> None:
+    consumers = Consumers(seeds("me"))
+    async with kept(consumers, engine):
+        async with engine.begin() as connection:
+            await connection.execute(text("alter table keys rename to away"))
+        await until(lambda: any(entry["event"] == "keys_unreadable" for entry in log.entries), seconds=5)
+        assert named(consumers, "sk-me") == "me"
+        async with engine.begin() as connection:
+            await connection.execute(text("update away set revoked_at = 1"))
+            await connection.execute(text("alter table away rename to keys"))
+        await until(lambda: named(consumers, "sk-me") is None, seconds=5)
+    assert [entry["event"] for entry in log.entries] == ["keys_unreadable"]
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_following_ends_cleanly_at_any_moment(engine: AsyncEngine) -> None:
+    consumers = Consumers(seeds("me"))
+    await consumers.open(engine)
+    for pause_ms in range(50):
+        keeping = asyncio.create_task(consumers.keep(engine))
+        await asyncio.sleep(pause_ms / 1000)
+        keeping.cancel()
+        assert isinstance((await asyncio.gather(keeping, return_exceptions=True))[0], asyncio.CancelledError)
+    assert engine.pool.checkedout() == 0  # type: ignore[attr-defined]  # of the pool of files
+
+
+async def test_a_command_gives_and_revokes_a_key_of_a_running_coordinator(database: Path, engine: AsyncEngine) -> None:
+    async def command(*words: str) -> str:
+        process = await asyncio.create_subprocess_exec(
+            PROGRAM, "keys", *words, "--database", str(database), stdout=asyncio.subprocess.PIPE
+        )
+        async with asyncio.timeout(30):
+            out, _ = await process.communicate()
+        assert process.returncode == 0
+        return out.decode().strip()
+
+    consumers = Consumers(seeds("me"))
+    async with kept(consumers, engine):
+        key = await command("add", "you", "--scope", "any@gpu")
+        await until(lambda: named(consumers, key) == "you", seconds=10 * REVOKED_WITHIN_SECONDS)
+        await command("revoke", "you")
+        began = time.monotonic()
+        await until(lambda: named(consumers, key) is None, seconds=10 * REVOKED_WITHIN_SECONDS)
+        took = time.monotonic() - began
+        assert named(consumers, "sk-me") == "me"
+    print(f"revoked: refused {took:.2f} s after the command had ended")
+    assert took < REVOKED_WITHIN_SECONDS
