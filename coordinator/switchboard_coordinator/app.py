@@ -14,6 +14,7 @@ from switchboard_relay import Pool
 
 from .admission import Admission
 from .audit import Audit
+from .audit_surface import AuditSurface
 from .breaker import Breaker
 from .consumers import Consumers
 from .credential import Credential
@@ -100,6 +101,7 @@ def create_app(settings: CoordinatorSettings, peers: PeersFile, consumers: Consu
             Route("/api/peers/events", RosterEvents(roster, roster_surface), methods=["GET"]),
             Route("/api/peers/{peer}", roster_surface.one, methods=["GET"]),
             Route("/api/groups", roster_surface.groups, methods=["GET"]),
+            Route("/api/audit", AuditSurface(audit).page, methods=["GET"]),
             Route("/api/remote-agent/invoke", Invoke(intake, turns), methods=["POST"]),
             Route("/healthz", _alive, methods=["GET"]),
             Route("/readyz", _Ready(journal).answer, methods=["GET"]),
