@@ -1,93 +1,198 @@
-"""Many lanes, one answer: lane events in, one ordered stream of turn events out. Pure.
+"""Many lanes, one answer: what lanes say in, what a client is shown of it out. Pure.
 
-`Sections` makes one text of all: each lane's part stands under its address, the lane whose text comes first is shown
-live, the others follow whole as they finish. `Choices` shows every lane live, each in a choice of its own.
+Choices    every lane live, in a choice of its own; with one lane alone this is a plain answer
+FirstText  the lane whose text comes first, and no other
+Sections   one text of all: each part under its address; the lane whose text comes first is live, the others follow
+           whole as they finish
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from .address import Address
-from .chat import Finish, PeerEvent, Text, Tool
-from .errors import SwitchboardError
+from .turn import Event, Lane
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A lane ended without a whole answer."""
+class Text(NamedTuple):
+    """A piece of a lane's answer, not empty."""
 
-    error: SwitchboardError
-
-
-LaneEvent = PeerEvent | Failed
+    text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
+class Note(NamedTuple):
+    """Words of ours amid a lane's answer."""
+
+    text: str
+
+
+class Tool(NamedTuple):
+    """A tool of a lane is at work."""
+
+    progress: Mapping[str, Any]
+
+
+class End(NamedTuple):
+    """A lane is over; `note` says why where it is not done."""
+
+    reason: str
+    note: str | None = None
+
+
+LaneEvent = Text | Note | Tool | End
+
+
+class Delta(NamedTuple):
     """Text for one choice of the answer."""
 
     choice: int
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(NamedTuple):
     """A tool of one lane is at work."""
 
-    choice: int
-    address: Address
-    progress: dict[str, Any]
+    lane: int
+    progress: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """One choice of the answer is whole."""
 
     choice: int
     reason: str
 
 
-TurnEvent = Delta | Progress | Ended
+Shown = Delta | Progress | Ended
 
 
 class Arrangement(Protocol):
-    """How the lanes make one answer."""
+    """How the lanes make one answer.
 
-    def feed(self, lane: int, event: LaneEvent) -> list[TurnEvent]:
-        """What is to be shown now that this lane had this event; a lane ends with `Finish` or `Failed`."""
+    Attributes:
+        choices: how many choices the answer has.
+    """
+
+    choices: int
+
+    def choice_of(self, lane: int) -> int | None:
+        """The choice that is this lane's own; None where it has none."""
+        ...
+
+    def feed(self, lane: int, event: LaneEvent) -> list[Shown]:
+        """What is to be shown now that this lane had this event; each lane's last one is its `End`."""
         ...
 
 
-def heading(address: Address) -> str:
+def arrangement(accepted: Mapping[str, Any]) -> Arrangement:
+    """The one that a turn with these data of `turn.accepted` wants."""
+    addresses: Sequence[str] = accepted["lanes"]
+    chair: int | None = accepted.get("chair")
+    in_choices = accepted.get("answers") == "choices"
+    match accepted["mode"]:
+        case "first":
+            return FirstText()
+        case "council" if chair is not None:
+            others = [lane for lane in range(len(addresses)) if lane != chair] if in_choices else []
+            return Choices([chair, *others], addresses)
+        case "all" | "quorum":
+            return Choices(range(len(addresses)), addresses) if in_choices else Sections(addresses)
+    return Choices([0], addresses)
+
+
+def lane_event(event: Event, lane: Lane) -> LaneEvent | None:
+    """What an event of this lane, as it was before the event, says to a chat client; None where that is nothing."""
+    data = event.data
+    match event.name:
+        case "lane.text":
+            return Text(data["text"]) if data["text"] else None
+        case "lane.tool":
+            return Tool(data["progress"])
+        case "lane.approved" if data.get("by") == "switchboard":
+            gap = "\n\n" if lane.text else ""
+            return Note(f"{gap}{_denial(lane.approvals.get(data['approval'], {}))}\n\n")
+        case "lane.done":
+            return End(data.get("finish_reason") or "stop")
+        case "lane.failed" | "lane.interrupted":
+            state = event.name.removeprefix("lane.")
+            return End("error", f"[{state}: {data.get('code')}] {data.get('message')}")
+        case "lane.cancelled":
+            return End("error", f"[cancelled: {data.get('reason')}]")
+    return None
+
+
+def _denial(asked: Mapping[str, Any]) -> str:
+    command = f" to run `{asked['command']}`" if asked.get("command") else ""
+    return f"[approval denied: the agent asked for leave{command}, which a chat client cannot give; /api/turns can]"
+
+
+def heading(address: str) -> str:
     """What stands above one lane's section."""
     return f"### {address}\n\n"
 
 
-def failure_note(error: SwitchboardError) -> str:
-    """What a reader sees of a failed lane."""
-    return f"[failed: {error.code}] {error.words}"
-
-
 class Choices:
-    """Lane n is choice n."""
+    """The lanes that have a choice, in the order of their choices. Of the others only the tools are shown."""
 
-    def __init__(self, addresses: Sequence[Address]) -> None:
+    def __init__(self, lanes: Sequence[int], addresses: Sequence[str]) -> None:
+        self.choices = len(lanes)
+        self._choice_of = {lane: choice for choice, lane in enumerate(lanes)}
         self._addresses = addresses
+        self._spoke: set[int] = set()
 
-    def feed(self, lane: int, event: LaneEvent) -> list[TurnEvent]:
+    def choice_of(self, lane: int) -> int | None:
+        """See `Arrangement.choice_of`."""
+        return self._choice_of.get(lane)
+
+    def feed(self, lane: int, event: LaneEvent) -> list[Shown]:
+        """See `Arrangement.feed`. Where the answer is one lane's alone, its failure is the turn's, and told as such."""
+        if isinstance(event, Tool):
+            return [Progress(lane, event.progress)]
+        choice = self._choice_of.get(lane)
+        if choice is None:
+            return []
+        if isinstance(event, End):
+            if event.note is None or self.choices == 1:
+                return [Ended(choice, event.reason)]
+            gap = "\n\n" if choice in self._spoke else ""
+            return [Delta(choice, f"{gap}{self._addresses[lane]}: {event.note}"), Ended(choice, event.reason)]
+        self._spoke.add(choice)
+        return [Delta(choice, event.text)]
+
+
+class FirstText:
+    """The lane whose text comes first is choice 0. What it did before is shown with it; the others never are."""
+
+    choices = 1
+
+    def __init__(self) -> None:
+        self._winner: int | None = None
+        self._held: dict[int, list[LaneEvent]] = {}
+
+    def choice_of(self, lane: int) -> int | None:  # noqa: ARG002 - the shape of an arrangement
+        """See `Arrangement.choice_of`: nobody knows before the first text."""
+        return None
+
+    def feed(self, lane: int, event: LaneEvent) -> list[Shown]:
         """See `Arrangement.feed`."""
-        match event:
-            case Text(text):
-                return [Delta(lane, text)]
-            case Tool(progress):
-                return [Progress(lane, self._addresses[lane], progress)]
-            case Finish(reason=reason):
-                return [Ended(lane, reason)]
-            case Failed(error):
-                note = f"{self._addresses[lane]}: {failure_note(error)}"
-                return [Delta(lane, note), Ended(lane, "error")]
-        return []
+        if self._winner is None:
+            held = self._held.setdefault(lane, [])
+            held.append(event)
+            if not isinstance(event, Text):
+                return []
+            self._winner = lane
+            self._held = {}
+            return [_alone(lane, before) for before in held]
+        return [_alone(lane, event)] if lane == self._winner else []
+
+
+def _alone(lane: int, event: LaneEvent) -> Shown:
+    match event:
+        case Tool(progress):
+            return Progress(lane, progress)
+        case End(reason):
+            return Ended(0, reason)
+        case Text(text) | Note(text):
+            return Delta(0, text)
 
 
 @dataclass(slots=True)
@@ -99,7 +204,9 @@ class _Section:
 class Sections:
     """All lanes in choice 0, one section each."""
 
-    def __init__(self, addresses: Sequence[Address]) -> None:
+    choices = 1
+
+    def __init__(self, addresses: Sequence[str]) -> None:
         self._addresses = addresses
         self._sections = [_Section() for _ in addresses]
         self._live: int | None = None
@@ -107,20 +214,21 @@ class Sections:
         self._waiting: list[int] = []  # over, and not shown yet
         self._is_begun = False
 
-    def feed(self, lane: int, event: LaneEvent) -> list[TurnEvent]:
+    def choice_of(self, lane: int) -> int | None:  # noqa: ARG002 - the shape of an arrangement
+        """See `Arrangement.choice_of`: all share one."""
+        return None
+
+    def feed(self, lane: int, event: LaneEvent) -> list[Shown]:
         """See `Arrangement.feed`."""
         match event:
-            case Text(text):
-                return self._text(lane, text)
             case Tool(progress):
-                return [Progress(0, self._addresses[lane], progress)]
-            case Finish():
-                return self._over(lane, note=None)
-            case Failed(error):
-                return self._over(lane, note=failure_note(error))
-        return []
+                return [Progress(lane, progress)]
+            case End(_, note):
+                return self._over(lane, note)
+            case Text(text) | Note(text):
+                return self._text(lane, text)
 
-    def _text(self, lane: int, text: str) -> list[TurnEvent]:
+    def _text(self, lane: int, text: str) -> list[Shown]:
         if not self._has_been_live:
             self._live, self._has_been_live = lane, True
             return [Delta(0, self._begin(lane) + text)]
@@ -129,10 +237,10 @@ class Sections:
         self._sections[lane].held.append(text)
         return []
 
-    def _over(self, lane: int, note: str | None) -> list[TurnEvent]:
+    def _over(self, lane: int, note: str | None) -> list[Shown]:
         section = self._sections[lane]
         section.is_over = True
-        shown: list[TurnEvent] = []
+        shown: list[Shown] = []
         if self._live == lane:
             self._live = None
             if note is not None:
@@ -154,30 +262,8 @@ class Sections:
         return gap + heading(self._addresses[lane])
 
 
-@dataclass(slots=True)
-class LaneResult:
-    """What became of one lane."""
-
-    index: int
-    address: Address
-    usage: dict[str, Any] | None = None
-    error: SwitchboardError | None = None
-    duration_ms: int = 0
-
-    def told(self) -> dict[str, Any]:
-        """As it stands in the last chunk of an answer."""
-        return {
-            "index": self.index,
-            "address": str(self.address),
-            "state": "failed" if self.error else "done",
-            "code": self.error.code if self.error else None,
-            "message": self.error.words if self.error else None,
-            "duration_ms": self.duration_ms,
-            "usage": self.usage,
-        }
-
-
-def summed_usage(results: Sequence[LaneResult]) -> dict[str, int]:
-    """The lanes' token counts, added up."""
+def summed_usage(usages: Iterable[Mapping[str, Any] | None]) -> dict[str, int]:
+    """The lanes' token counts, added up; of those that told theirs."""
     names = ("prompt_tokens", "completion_tokens", "total_tokens")
-    return {name: sum(int((result.usage or {}).get(name) or 0) for result in results) for name in names}
+    told = [usage for usage in usages if usage]
+    return {name: sum(int(usage.get(name) or 0) for usage in told) for name in names}
