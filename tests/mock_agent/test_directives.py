@@ -15,7 +15,10 @@ def test_every_word_is_understood() -> None:
     assert parse('!!delay=0.5 !!repeat=3 !!silence=2 !!tool=terminal:{"command": "ls -l"} !!die go on') == Directives(
         delay=0.5, repeat=3, silence=2, tool=("terminal", '{"command": "ls -l"}'), die=True, text="go on"
     )
-    assert parse("!!fail=401 boom") == Directives(fail=401, text="boom")
+    assert parse("!!hold=1 !!cut !!approve=make !!history what") == Directives(
+        hold=1, cut=True, approve="make", history=True, text="what"
+    )
+    assert parse("!!fail=401 boom") == parse("!!status=401 boom") == Directives(fail=401, text="boom")
 
 
 @pytest.mark.parametrize(
@@ -32,6 +35,7 @@ def test_every_word_is_understood() -> None:
         "!!tool=terminal x",
         '!!tool=terminal:{"a" x',
         "!!",
+        '!!tool=terminal:{"a": ' + "[" * 100_000,
     ],
 )
 def test_an_unknown_or_malformed_word_is_text(text: str) -> None:

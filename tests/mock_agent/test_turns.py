@@ -1,6 +1,7 @@
 """How the mock's turns go on, end, and are interrupted: where it matters, as hermes-agent 0.19.0 was seen to do."""
 
 import asyncio
+import json
 import signal
 import sys
 from pathlib import Path
@@ -75,6 +76,82 @@ async def test_a_gateway_that_stops_cuts_its_streams_without_their_end() -> None
         assert agent.turns[0].state == "interrupted"
         with pytest.raises(httpx.ConnectError):
             await asking.get("/health")
+
+
+@pytest.mark.parametrize("headers", [{}, {"idempotency-key": "k"}])
+async def test_a_gateway_that_stops_interrupts_who_waits_for_a_whole_answer(headers: dict[str, str]) -> None:
+    async with MockAgent() as agent, client(agent) as asking:
+        asked = asking.post(CHAT, json=body("!!silence=60 hi", stream=False), headers=headers)
+        asking_it = asyncio.create_task(asked)
+        await until(lambda: bool(agent.turns), seconds=5)
+        assert agent.turns[0].ended_at is None
+        await agent.__aexit__()
+        with pytest.raises(httpx.RemoteProtocolError):
+            await asking_it
+    assert [turn.state for turn in agent.turns] == ["interrupted"]
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/runs", "/v1/responses"])
+async def test_what_arrived_whole_is_executed_even_if_its_client_has_gone(path: str) -> None:
+    async with MockAgent() as agent:
+        content = json.dumps({**body("hi"), "input": "hi"})
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {agent.key}\r\n"
+        _, writer = await asyncio.open_connection("127.0.0.1", agent.api_port)
+        writer.write(f"{head}Content-Length: {len(content)}\r\n\r\n{content}".encode())
+        writer.close()
+        await until(lambda: bool(agent.turns) and agent.turns[0].ended_at is not None, seconds=5)
+        assert len(agent.turns) == 1
+
+
+async def test_what_did_not_arrive_whole_is_not_executed() -> None:
+    async with MockAgent() as agent, client(agent) as asking:
+        content = json.dumps(body("hi"))
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {agent.key}\r\n"
+        _, writer = await asyncio.open_connection("127.0.0.1", agent.api_port)
+        writer.write(f"{head}Content-Length: {len(content)}\r\n\r\n{content[:-1]}".encode())
+        writer.close()
+        await until(lambda: bool(agent.requests), seconds=5)
+        await asking.post(CHAT, json=body("after it"))
+        assert [turn.text for turn in agent.turns] == ["after it"]
+
+
+async def test_a_client_that_leaves_a_streamed_response_is_not_noticed_until_its_end() -> None:
+    async with MockAgent() as agent, client(agent) as asking:
+        asked = {"input": "!!delay=0.02 !!repeat=30 tick", "stream": True}
+        async with asking.stream("POST", "/v1/responses", json=asked) as answer:
+            first = await anext(answer.aiter_text())
+        await until(lambda: agent.turns[0].state == "finished", seconds=5)
+        response = json.loads(first.partition("data: ")[2])["response"]["id"]
+        told = (await asking.get(f"/v1/responses/{response}")).json()
+    assert told["status"] == "incomplete"
+    assert told["output"][0]["content"][0]["text"] == "[nas] echo: " + " ".join(["tick"] * 30)
+
+
+async def test_a_tool_that_sleeps_is_silent_as_long() -> None:
+    async with MockAgent(keepalive_seconds=0.05) as agent, client(agent) as asking:
+        text = '!!tool=terminal:{"command": "sleep 0.22; echo x"} go'
+        frames = (await asking.post(CHAT, json=body(text))).text.split("\n\n")
+    assert [frame.startswith("event: hermes.tool.progress") for frame in frames].count(True) == 2
+    begin, end = (number for number, frame in enumerate(frames) if frame.startswith("event: "))
+    assert frames[begin + 1 : end] == [": keepalive"] * 4
+
+
+async def test_of_many_turns_the_newest_are_kept() -> None:
+    async with MockAgent(keep=2) as agent, client(agent) as asking:
+        for number in range(7):
+            await asking.post(CHAT, json=body(f"turn {number}"))
+        assert [turn.text for turn in agent.turns][-2:] == ["turn 5", "turn 6"]
+        assert len(agent.turns) <= 4
+        assert agent.executed("turn 6") == agent.turns[-1:]
+
+
+async def test_a_degraded_agent_says_so_and_answers_all_the_same() -> None:
+    async with MockAgent() as agent, client(agent) as asking:
+        agent.gateway.is_degraded = True
+        told = await asking.get("/health/detailed")
+        answer = await asking.post(CHAT, json=body("hi"))
+    assert (told.status_code, told.json()["status"], told.json()["gateway_state"]) == (200, "degraded", "running")
+    assert text_of(answer.text) == "[nas] echo: hi"
 
 
 async def test_a_silent_turn_sends_comments() -> None:

@@ -13,7 +13,7 @@ RECORDED_KEY = "dummy-api-server-key-0123456789"
 
 @dataclass(frozen=True)
 class Exchange:
-    """`frames` are the server-sent events of a stream, each as (event, data)."""
+    """`frames` are the server-sent events of a stream, each as (event, data); `status` is 0 where no answer came."""
 
     title: str
     method: str
@@ -23,6 +23,11 @@ class Exchange:
     status: int
     answered: dict[str, str]
     body: str
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the answer is server-sent events."""
+        return self.answered.get("Content-Type") == "text/event-stream"
 
     @property
     def frames(self) -> list[tuple[str, str]]:
@@ -54,7 +59,7 @@ def _exchanges(text: str) -> Iterator[Exchange]:
                 path,
                 _headers(lines),
                 content.strip("\n"),
-                int(status.split(" ")[1]),
+                int(status.split(" ")[1]) if status else 0,
                 _headers(answer_lines),
                 body.strip("\n"),
             )
@@ -63,7 +68,13 @@ def _exchanges(text: str) -> Iterator[Exchange]:
 
 
 def _headers(lines: list[str]) -> dict[str, str]:
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
+    return {name: _whole(value.strip()) for name, _, value in (line.partition(":") for line in lines if line)}
+
+
+def _whole(value: str) -> str:
+    """A value that the recording shortened: `sss... (257 characters)`."""
+    shortened = re.fullmatch(r"(.)\1*\.\.\. \((\d+) characters\)", value)
+    return shortened[1] * int(shortened[2]) if shortened else value
 
 
 def frames(text: str) -> list[tuple[str, str]]:
@@ -83,6 +94,22 @@ def shape(value: Any) -> Any:
     if isinstance(value, list):
         return [shape(entry) for entry in value[:1]]
     return None
+
+
+_VOLATILE = {
+    *("id", "created", "created_at", "updated_at", "timestamp", "duration"),
+    *("run_id", "session_id", "item_id", "call_id", "toolCallId", "response_item_id"),
+    *("prompt_tokens", "completion_tokens", "input_tokens", "output_tokens", "total_tokens"),
+}
+
+
+def stable(value: Any) -> Any:
+    """Keys in their order and values, but those that differ each time: ids, times, counts of tokens."""
+    if isinstance(value, dict):
+        return [(key, "…" if key in _VOLATILE else stable(entry)) for key, entry in value.items()]
+    if isinstance(value, list):
+        return [stable(entry) for entry in value]
+    return value
 
 
 def frame_shapes(told: list[tuple[str, str]]) -> list[Any]:

@@ -1,6 +1,8 @@
 """Whole answers of the API server: JSON with its security headers, errors in OpenAI's envelope; heads of streams."""
 
+import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
@@ -63,6 +65,15 @@ def streaming(headers: dict[str, str] | None = None) -> web.StreamResponse:
     response.content_type = "text/event-stream"
     response.enable_chunked_encoding()
     return response
+
+
+async def be_silent(seconds: float, keepalive_seconds: float, write: Callable[[bytes], Awaitable[None]]) -> None:
+    """Nothing but a comment now and then."""
+    while seconds > keepalive_seconds:
+        await asyncio.sleep(keepalive_seconds)
+        seconds -= keepalive_seconds
+        await write(KEEPALIVE)
+    await asyncio.sleep(seconds)
 
 
 def cut(request: web.Request) -> None:

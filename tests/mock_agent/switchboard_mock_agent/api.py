@@ -10,6 +10,7 @@ from .chat import Chat
 from .door import BODY_LIMIT_BYTES, Door, profile_of
 from .gateway import VERSION, Gateway
 from .record import Record
+from .responses import Responses, ResponseStore
 from .runs import Runs
 from .sessions import Sessions, SessionSurface
 from .turns import Turns
@@ -22,6 +23,7 @@ class Api:
         self._gateway = gateway
         self._record = record
         self._turns = Turns(gateway, record, Sessions())
+        self._responses = Responses(self._turns, ResponseStore())
 
     def app(self) -> web.Application:
         """A fresh application; each route also stands below `/p/<profile>`."""
@@ -43,16 +45,19 @@ class Api:
                 ("/v1/models", self._models),
                 ("/v1/runs/{run}", runs.status),
                 ("/v1/runs/{run}/events", runs.events),
+                ("/v1/responses/{response}", self._responses.show),
                 ("/api/sessions/{session}/messages", sessions.messages),
             ):
                 app.router.add_get(prefix + path, shown, allow_head=False)
             for path, done in (
                 ("/v1/chat/completions", chat.completions),
+                ("/v1/responses", self._responses.create),
                 ("/v1/runs", runs.start),
                 ("/v1/runs/{run}/stop", runs.stop),
                 ("/v1/runs/{run}/approval", runs.approve),
             ):
                 app.router.add_post(prefix + path, done)
+            app.router.add_delete(f"{prefix}/v1/responses/{{response}}", self._responses.delete)
         return app
 
     async def _health(self, _: web.Request) -> web.StreamResponse:

@@ -130,22 +130,13 @@ class Chat:
                 case Text(piece):
                     await response.write(completion.text(piece))
                 case Wait(seconds):
-                    await self._be_silent(seconds, response)
+                    await answers.be_silent(seconds, self._turns.gateway.keepalive_seconds, response.write)
                 case Died() | Cut():
                     answers.cut(request)
                     return
                 case _:
                     for frame in _frames(completion, step):
                         await response.write(frame)
-
-    async def _be_silent(self, seconds: float, response: web.StreamResponse) -> None:
-        """Nothing but a comment now and then."""
-        keepalive = self._turns.gateway.keepalive_seconds
-        while seconds > keepalive:
-            await asyncio.sleep(keepalive)
-            seconds -= keepalive
-            await response.write(answers.KEEPALIVE)
-        await asyncio.sleep(seconds)
 
 
 def _frames(completion: Completion, step: Step) -> tuple[bytes, ...]:

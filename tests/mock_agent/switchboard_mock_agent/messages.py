@@ -174,6 +174,32 @@ def run_input(body: Mapping[str, Any]) -> tuple[str, list[Message]]:
     return _flat(last), told
 
 
+def response_input(body: Mapping[str, Any]) -> list[Message]:
+    """What a response is asked: the last of these messages, after those before it.
+
+    Raises:
+        Refused: there is nothing to answer, it names two predecessors, or a part is not taken.
+    """
+    nothing: dict[str, Any] = {"param": None, "code": None}
+    given = body.get("input")
+    if given is None:
+        raise Refused("Missing 'input' field", **nothing)
+    if body.get("conversation") and body.get("previous_response_id"):
+        raise Refused("Cannot use both 'conversation' and 'previous_response_id'", **nothing)
+    if not isinstance(given, str | list):
+        raise Refused("'input' must be a string or array", **nothing)
+    asked: list[Message] = []
+    for index, entry in enumerate([given] if isinstance(given, str) else given):
+        if isinstance(entry, str):
+            asked.append({"role": "user", "content": entry})
+        elif isinstance(entry, dict):
+            told = content(entry.get("content", ""), param=f"input[{index}].content")
+            asked.append({"role": entry.get("role", "user"), "content": told})
+    if not asked or not is_visible(asked[-1]["content"]):
+        raise Refused("No user message found in input", **nothing)
+    return asked
+
+
 def session_headers(headers: Mapping[str, str], *, is_chat: bool = True) -> tuple[str, str]:
     """The session id and the session key that a client gave, empty where it gave none; only chat takes an id so.
 
