@@ -115,6 +115,9 @@ async def test_every_reader_hears_every_change(board: Board) -> None:
             name, peer = await reader.next()
             assert (name, peer["name"], peer["levels"]["network"]["state"]) == ("peer.changed", "tower", "failed")
         assert board.listeners == 2
+        board.roster.note("nas", AWAY, {}, None)
+        for reader in (first, second):
+            assert (await reader.next())[1]["name"] == "nas", "a peer that did not change was told once more"
     await until(lambda: board.listeners == 0, seconds=5)
 
 

@@ -16,6 +16,7 @@ from doubles.serving import listening
 from switchboard_coordinator import watch
 from switchboard_coordinator.breaker import OPEN_SECONDS, Breaker
 from switchboard_coordinator.credential import Credential
+from switchboard_coordinator.health import no_network
 from switchboard_coordinator.peer import Peer
 from switchboard_coordinator.peers_file import PeerEntry, PeersFile
 from switchboard_coordinator.roster import PeerStatus, Roster
@@ -410,12 +411,19 @@ async def test_a_look_is_a_connect_of_its_own(tmp_path: Path) -> None:
     assert b"connection: close" in heads[0], "a connection that is kept tells nothing of the network"
 
 
-async def test_an_answer_without_end_is_left(tmp_path: Path) -> None:
-    class Endless(OddPeer):
-        async def _answered(self, head: bytes, reader: object) -> bytes:  # noqa: ARG002 - whatever is asked
-            return b"HTTP/1.1 200 OK\r\n\r\n" + bytes(2 * watch.REPORT_LIMIT_BYTES)
-
-    async with Endless().listening() as odd:
+async def test_of_an_answer_that_is_far_too_long_the_rest_is_left(tmp_path: Path) -> None:
+    async with OddPeer().listening() as odd:
+        odd.report = b" " * watch.REPORT_LIMIT_BYTES + odd.report
         lookout = Lookout(tmp_path, odd.port)
         await lookout.look()
     assert "no proxy of ours" in str(lookout.status.detail)
+
+
+async def test_a_look_at_a_machine_that_is_away_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "AWAY_CONNECT_SECONDS", 0.1)
+    with away() as port:
+        lookout = Lookout(tmp_path, port)
+        lookout.roster.note("nas", no_network("away"), {}, None)
+        began = time.monotonic()
+        await lookout.look()
+        assert time.monotonic() - began < 1
