@@ -24,7 +24,7 @@ from pydantic_core import CoreSchema, core_schema
 from switchboard_service.mistakes import MistakesFound, in_words, nearest
 from switchboard_service.secret_file import SecretFile
 
-from .address import DEFAULT_PROFILE, FLEET, MODES, NAME_PATTERN, is_name
+from .address import DEFAULT_PROFILE, FLEET, MODES, NAME_PATTERN, Address, AddressError, is_name, parse_target
 from .yaml_lines import Document, Path, YamlError
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ class PeersError(MistakesFound):
 
 @dataclass(frozen=True)
 class _Name:
-    """Marks a text as a name, other than the reserved ones."""
+    """Marks a text as a name, other than those that are reserved for this reason."""
 
-    reserved: tuple[str, ...]
-    reason: str
+    reserved: tuple[str, ...] = ()
+    reason: str = ""
 
     def _checked(self, value: str) -> str:
         if not is_name(value):
@@ -57,7 +57,8 @@ class _Name:
         return core_schema.no_info_after_validator_function(self._checked, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {**handler(schema), "pattern": f"^(?!({'|'.join(self.reserved)})$){NAME_PATTERN}$"}
+        reserved = f"(?!({'|'.join(self.reserved)})$)" if self.reserved else ""
+        return {**handler(schema), "pattern": f"^{reserved}{NAME_PATTERN}$"}
 
 
 GroupName = Annotated[str, _Name((FLEET,), "the group of all")]
@@ -83,6 +84,16 @@ def _once(values: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(values)) < len(values):
         raise ValueError("names a capability twice: name each once")
     return values
+
+
+def _chair(value: object) -> Address:
+    try:
+        target = parse_target(value) if isinstance(value, str) else None
+    except AddressError:
+        target = None
+    if not isinstance(target, Address):
+        raise ValueError("must be one address, such as default@nas")  # noqa: TRY004 - pydantic takes no TypeError
+    return target
 
 
 class _Entry(BaseModel):
@@ -147,6 +158,16 @@ class PeerEntry(_Entry):
         return SecretFile(secrets_folder / self.password_file)
 
 
+class GroupEntry(_Entry):
+    """How a group is asked."""
+
+    chair: Annotated[
+        Address,
+        BeforeValidator(_chair, json_schema_input_type=str),
+        Field(description="The address that makes one reply of everybody's answers when a council is asked."),
+    ]
+
+
 class PeersFile(_Entry):
     """The peers of a coordinator."""
 
@@ -155,6 +176,20 @@ class PeersFile(_Entry):
         Field(min_length=1, description="Each machine under its name.", json_schema_extra=_NO_OTHER_NAMES),
         AfterValidator(MappingProxyType),
     ]
+    groups: Annotated[
+        Mapping[Annotated[str, _Name()], GroupEntry],
+        Field(
+            default_factory=lambda: MappingProxyType({}),
+            description="What is said of a group as a whole: of `fleet`, or of a capability.",
+            json_schema_extra=_NO_OTHER_NAMES,
+        ),
+        AfterValidator(MappingProxyType),
+    ]
+
+    @property
+    def chairs(self) -> dict[str, Address]:
+        """Each group's chair, where the operator names one."""
+        return {name: group.chair for name, group in self.groups.items()}
 
     def mistakes(self) -> Iterator[tuple[Path, str]]:
         """What no entry shows alone: where it stands, and what is wrong with it."""
@@ -168,6 +203,18 @@ class PeersFile(_Entry):
                     if capability in self.peers:
                         place = ("peers", name, "profiles", profile, "capabilities", index)
                         yield place, f"is {capability}, which is a peer's name: choose another one for the group"
+        yield from self._mistakes_in_groups()
+
+    def _mistakes_in_groups(self) -> Iterator[tuple[Path, str]]:
+        profiles = {
+            Address(profile, name): told for name, peer in self.peers.items() for profile, told in peer.profiles.items()
+        }
+        known = {FLEET}.union(*(told.capabilities for told in profiles.values()))
+        for name, group in self.groups.items():
+            if name not in known:
+                yield ("groups", name), f"is no group: no profile has the capability {name}"
+            if group.chair not in profiles:
+                yield ("groups", name, "chair"), f"is {group.chair}, which no peer has"
 
 
 def read_peers(file: FilePath) -> PeersFile:
@@ -211,8 +258,12 @@ def parse_peers(text: str, name: str) -> PeersFile:
     return peers
 
 
-_MODELS: dict[int, type[_Entry]] = {1: PeersFile, 3: PeerEntry, 5: ProfileEntry}
-"""Whose key it is, by the length of its path."""
+_MODELS: dict[tuple[str, int], type[_Entry]] = {
+    ("peers", 3): PeerEntry,
+    ("peers", 5): ProfileEntry,
+    ("groups", 3): GroupEntry,
+}
+"""Whose key it is, by where its path begins and how long it is."""
 
 
 def _key(path: Path) -> str:
@@ -222,7 +273,7 @@ def _key(path: Path) -> str:
 def _sentence(path: Path, detail: "ErrorDetails") -> str:
     if detail["type"] != "extra_forbidden":
         return f"`{_key(path)}` {in_words(detail)}"
-    known = _MODELS.get(len(path), PeersFile).model_fields
+    known = _MODELS.get((str(path[0]), len(path)), PeersFile).model_fields
     remedy = nearest(str(path[-1]), known) or f"; there are {', '.join(known)}"
     return f"`{_key(path)}` is not known{remedy}"
 

@@ -8,6 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from switchboard_coordinator.address import Address
 from switchboard_coordinator.peers_file import PeersError, PeersFile, parse_peers, read_peers, schema
 
 ROOT = Path(__file__).parents[2]
@@ -96,7 +97,7 @@ peers:
         ("peers: {}", "line 1: `peers` must hold at least 1"),
         ("peers:\n  nas:\n", "line 2: `peers.nas` must be an object"),
         ("peerz: {}\n" + WELL, "line 1: `peerz` is not known, did you mean `peers`?"),
-        ("xyz: 1\n" + WELL, "line 1: `xyz` is not known; there are peers"),
+        ("xyz: 1\n" + WELL, "line 1: `xyz` is not known; there are peers, groups"),
         (WELL + "    tab: \t\n  x: [", "line 3: "),
     ],
 )
@@ -115,6 +116,28 @@ def test_a_number_is_a_number_and_not_text_or_a_truth() -> None:
     for value in ("'9121'", "yes", "1.5"):
         text = f"peers: {{nas: {{host: nas, password_file: p, port: {value}}}}}"
         assert problems(text) == ["peers.yaml line 1: `peers.nas.port` must be a whole number"]
+
+
+def test_a_group_may_have_a_chair() -> None:
+    peers = parse_peers(WELL + "groups: {fleet: {chair: nas}}\n", "peers.yaml")
+    assert peers.chairs == {"fleet": Address("default", "nas")}
+    assert parse_peers(WELL, "peers.yaml").chairs == {}
+
+
+@pytest.mark.parametrize(
+    ("groups", "words"),
+    [
+        ("{gpu: {chair: nas}}", "`groups.gpu` is no group: no profile has the capability gpu"),
+        ("{fleet: {chair: work@nas}}", "`groups.fleet.chair` is work@nas, which no peer has"),
+        ("{fleet: {chair: all@fleet}}", "`groups.fleet.chair` must be one address, such as default@nas"),
+        ("{fleet: {chair: Nas}}", "`groups.fleet.chair` must be one address, such as default@nas"),
+        ("{fleet: {chair: 1}}", "`groups.fleet.chair` must be one address, such as default@nas"),
+        ("{fleet: {}}", "`groups.fleet.chair` is missing"),
+        ("{fleet: {chairs: nas, chair: nas}}", "`groups.fleet.chairs` is not known, did you mean `chair`?"),
+    ],
+)
+def test_a_group_that_cannot_be_is_told_where(groups: str, words: str) -> None:
+    assert problems(WELL + f"groups: {groups}\n") == [f"peers.yaml line 3: {words}"]
 
 
 def test_two_peers_at_one_place_are_a_mistake_however_it_is_written() -> None:
@@ -185,6 +208,8 @@ def test_the_readme_shows_a_peers_file_that_works() -> None:
         {"peers": {"Nas": {"host": "nas", "password_file": "p"}}},
         {"peers": {"nas": {"host": "nas", "password_file": "p", "hosst": 1}}},
         {"peers": {"nas": {"host": "nas", "password_file": "p", "profiles": {"all": {}}}}},
+        {"peers": {"nas": {"host": "nas", "password_file": "p"}}, "groups": {"fleet": {}}},
+        {"peers": {"nas": {"host": "nas", "password_file": "p"}}, "groups": {"Fleet": {"chair": "nas"}}},
     ],
 )
 def test_an_editor_with_the_schema_finds_what_the_coordinator_finds(value: Any) -> None:
