@@ -413,7 +413,7 @@ async def test_a_look_is_a_connect_of_its_own(tmp_path: Path) -> None:
 
 async def test_of_an_answer_that_is_far_too_long_the_rest_is_left(tmp_path: Path) -> None:
     async with OddPeer().listening() as odd:
-        odd.report = b" " * watch.REPORT_LIMIT_BYTES + odd.report
+        odd.report = b" " * (2 * watch.REPORT_LIMIT_BYTES) + odd.report
         lookout = Lookout(tmp_path, odd.port)
         await lookout.look()
     assert "no proxy of ours" in str(lookout.status.detail)
