@@ -64,7 +64,7 @@ def create_app(settings: CoordinatorSettings, peers: PeersFile, consumers: Consu
     audit = Audit()
     admission = Admission({name: entry.max_turns for name, entry in peers.peers.items()})
     turns = Turns(known, roster, journal, admission, {name: entry.transport for name, entry in peers.peers.items()})
-    intake = Intake(roster, admission)
+    intake = Intake(roster, admission, peers.chairs)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

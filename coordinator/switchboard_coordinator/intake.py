@@ -1,5 +1,6 @@
 """Makes an asking of a request: who is asked, whether its consumer may, on what terms. Refuses what is malformed."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -8,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from starlette.types import Scope
 
 from . import session
-from .address import parse_target
+from .address import Address, parse_target
 from .admission import Admission
 from .chat import ChatRequest
 from .edge import Asked
@@ -47,9 +48,11 @@ class TurnRequest(BaseModel):
 class Intake:
     """Reads what clients ask for."""
 
-    def __init__(self, roster: Roster, admission: Admission) -> None:
+    def __init__(self, roster: Roster, admission: Admission, chairs: Mapping[str, Address]) -> None:
+        """`chairs` is whom the operator made a group's chair."""
         self._roster = roster
         self._admission = admission
+        self._chairs = chairs
 
     def chat(self, scope: Scope, body: bytes) -> Asking:
         """The turn that a chat completion asks for.
@@ -113,8 +116,10 @@ class Intake:
     ) -> Asking:
         asked = Asked.of(scope)
         busy = {name: self._admission.running(name) + self._admission.waiting(name) for name in self._roster.now.peers}
-        route = plan(chat.model, self._roster.now, options, busy=busy)
+        route = plan(chat.model, self._roster.now, options, busy=busy, chairs=self._chairs)
         asked.require(parse_target(chat.model))
+        if options.chair is not None:
+            asked.require(options.chair)
         asked.count_turn()
         headers = session.to_peer(
             scope["headers"], consumer=asked.consumer, request_id=asked.request_id, session=terms.session
