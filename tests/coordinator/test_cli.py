@@ -225,6 +225,7 @@ def configured(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: str) -
     if not (folder / "consumers").exists():
         private(folder / "key", add_consumer(folder / "consumers", "me"))
     env = {"LISTEN_ADDRESS": "127.0.0.1", "PEERS_FILE": str(folder / "peers.yaml"), "SECRETS_FOLDER": str(folder)}
+    env["DATABASE_FILE"] = str(folder / "switchboard.db")
     env = {PREFIX + name: value for name, value in (env | settings).items()}
     for name, value in env.items():
         monkeypatch.setenv(name, value)
