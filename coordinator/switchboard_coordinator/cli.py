@@ -20,6 +20,7 @@ from .address import AddressError
 from .app import create_app
 from .consumers import Consumers
 from .consumers_file import read_consumers
+from .database import DatabaseError
 from .exits import EX_CONFIG, EX_FAILED, EX_USAGE
 from .exits import stop as _stop
 from .lane_printer import Piece
@@ -52,10 +53,11 @@ def serve() -> None:
     settings, peers, consumers = _configuration()
     logs.configure()
     try:
+        coordinator = create_app(settings, peers, consumers)
         listener = open_listener(settings.listen_address, settings.port)
-    except ListenError as error:
+    except (ListenError, DatabaseError) as error:
         _stop(EX_CONFIG, str(error))
-    serve_app(create_app(settings, peers, consumers), listener, drain_seconds=settings.drain_seconds)
+    serve_app(coordinator, listener, drain_seconds=settings.drain_seconds)
 
 
 @app.command()

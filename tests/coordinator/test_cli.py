@@ -277,6 +277,17 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path, shell: Shell, monkeypatch:
         assert f"port {port} of 127.0.0.1 is taken" in shell.err
 
 
+def test_a_database_that_cannot_be_used_ends_the_start(
+    tmp_path: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("switchboard_service.logs.configure", lambda: None)
+    with listening() as listener:
+        port = listener.getsockname()[1]
+    configured(tmp_path, monkeypatch, PORT=str(port), DATABASE_FILE=str(tmp_path / "no" / "switchboard.db"))
+    assert shell.run("serve") == 78
+    assert shell.err.startswith(f"switchboard: {tmp_path}/no is no folder: make it")
+
+
 async def test_ready_says_whether_a_coordinator_answers(
     stage: Stage, shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
