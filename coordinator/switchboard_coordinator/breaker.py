@@ -34,14 +34,17 @@ class Breaker:
         """Called when it opens, so that somebody looks at the peer at once."""
         self._until = 0.0
 
+    def is_away(self, now: float) -> bool:
+        """Whether `refuses` would say so; asking this makes nobody a probe."""
+        return self.state != "closed" and now < self._until
+
     def refuses(self, now: float) -> bool:
         """Whether a turn must not go there now. False from a breaker that is not closed makes the caller its probe."""
-        if self.state == "closed":
-            return False
-        if now < self._until:
+        if self.is_away(now):
             return True
-        self.state = "half-open"
-        self._until = now + PROBE_SECONDS
+        if self.state != "closed":
+            self.state = "half-open"
+            self._until = now + PROBE_SECONDS
         return False
 
     def failed(self, now: float) -> None:

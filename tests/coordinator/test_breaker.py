@@ -64,6 +64,17 @@ def test_a_probe_that_never_tells_is_followed_by_another_one() -> None:
     assert breaker.refuses(OPEN_SECONDS + PROBE_SECONDS)
 
 
+def test_whether_a_peer_is_away_can_be_asked_without_becoming_its_probe() -> None:
+    breaker = Breaker()
+    assert not breaker.is_away(0.0)
+    breaker.failed(0.0)
+    assert breaker.is_away(OPEN_SECONDS - 0.01)
+    assert not breaker.is_away(OPEN_SECONDS)
+    assert not breaker.is_away(OPEN_SECONDS)
+    assert not breaker.refuses(OPEN_SECONDS), "the probe is still to go"
+    assert breaker.is_away(OPEN_SECONDS)
+
+
 def test_who_looks_is_told_once_when_it_opens() -> None:
     breaker, told = Breaker(), []
     breaker.opened = lambda: told.append(breaker.state)
