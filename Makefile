@@ -88,6 +88,10 @@ test-real: .venv/ready chromium ## the tests against real hermes-agents alone, t
 fuzz: .venv/ready ## requests to smuggle, mutated by chance, through the proxy (N=1000000; SEED=… repeats a run)
 	PYTHONPATH=tests:tests/proxy $(RUN)/python -m smuggling $(or $(N),100000) $(SEED) $(if $(FIRST),--first $(FIRST))
 
+.PHONY: faults
+faults: .venv/ready ## schedules of faults by chance, against a real coordinator (N=10000; N=1 SEED=… repeats one)
+	PYTHONPATH=tests $(RUN)/python -m faults $(or $(N),1000) $(SEED)
+
 .PHONY: test-long
 test-long: .venv/ready ## the properties with fifty times the examples, and a million requests to smuggle: about half an hour
 	$(RUN)/pytest --hypothesis-profile long tests/relay tests/proxy tests/coordinator

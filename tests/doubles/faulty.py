@@ -51,6 +51,12 @@ class Direction:
     crossed: bytes = b""
     is_shut: bool = False
     """Nothing crosses any more."""
+    arrivals: list[tuple[int, float]] = field(default_factory=list)
+    """Behind how many bytes each piece came, and when, in the event loop's time."""
+
+    def came_at(self, offset: int) -> float:
+        """When the byte behind so many others came in."""
+        return next(at for begin, at in reversed(self.arrivals) if begin <= offset)
 
 
 @dataclass(slots=True, eq=False)
@@ -181,6 +187,7 @@ class Faulty:
     ) -> None:
         try:
             while data := await reader.read(_READ_BYTES):
+                direction.arrivals.append((len(direction.came), asyncio.get_running_loop().time()))
                 direction.came += data
                 while data and not direction.is_shut:
                     data = await self._pass(crossing, direction, data, writer)

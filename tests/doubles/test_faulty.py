@@ -41,6 +41,10 @@ async def test_bytes_and_ends_cross_unchanged_and_are_on_record() -> None:
         assert (crossing.asked.came, crossing.asked.crossed) == (b"hello", b"hello")
         assert (crossing.answered.came, crossing.answered.crossed) == (b">hello", b">hello")
         assert not crossing.is_over
+        assert 0 <= asyncio.get_running_loop().time() - crossing.asked.came_at(0) < SECONDS
+        client.send(b" there")
+        await client.exactly(7)
+        assert crossing.asked.came_at(4) < crossing.asked.came_at(5)
         client.end()
         assert await client.rest() == b""
         await until(lambda: crossing.is_over, seconds=SECONDS)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from doubles.raw_client import RawClient, Reply
@@ -22,7 +23,7 @@ class Caller:
     async def ask(self, ask: Ask, model: str, text: str) -> Told:
         """One turn as its client lives through it."""
         async with RawClient(self._port) as client:
-            client.send(self._request(ask, model, text))
+            client.send(self._question(ask, model, text))
             stays = PATIENCE_SECONDS if ask.leaves_after_ms is None else ask.leaves_after_ms / 1000
             try:
                 async with asyncio.timeout(stays):
@@ -34,11 +35,23 @@ class Caller:
             except (asyncio.IncompleteReadError, ConnectionError) as error:
                 return Told("silence", words=f"the connection broke: {error}")
 
-    def _request(self, ask: Ask, model: str, text: str) -> bytes:
-        question = {"model": model, "messages": [{"role": "user", "content": text}], "stream": ask.is_stream}
-        body = json.dumps(question).encode()
+    async def finds(self, peers: Iterable[str]) -> bool:
+        """Whether a connection to each of these peers came through when it was looked at last."""
+        for peer in peers:
+            async with RawClient(self._port) as client:
+                client.send(self._request("GET", f"/api/peers/{peer}"))
+                told = (await client.reply()).json()
+            if told["levels"]["network"]["state"] != "ok":
+                return False
+        return True
+
+    def _question(self, ask: Ask, model: str, text: str) -> bytes:
+        asked = {"model": model, "messages": [{"role": "user", "content": text}], "stream": ask.is_stream}
+        return self._request("POST", "/v1/chat/completions", json.dumps(asked).encode())
+
+    def _request(self, method: str, path: str, body: bytes = b"") -> bytes:
         lines = [
-            "POST /v1/chat/completions HTTP/1.1",
+            f"{method} {path} HTTP/1.1",
             f"Host: 127.0.0.1:{self._port}",
             "Connection: close",
             f"Authorization: Bearer {self._key}",

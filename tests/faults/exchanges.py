@@ -14,6 +14,8 @@ from doubles.faulty import Crossing
 class Exchange:
     """One request as far as it was sent, and its answer as far as it arrived."""
 
+    at: float
+    """When it came, in the event loop's time."""
     method: str
     path: str
     body: bytes
@@ -27,7 +29,7 @@ class Exchange:
 def exchanges(crossing: Crossing) -> Iterator[Exchange]:
     """All of them, in order."""
     rest = crossing.answered.crossed
-    for request, body in _requests(crossing.asked.came):
+    for offset, request, body in _requests(crossing.asked.came):
         method, path = request.method.decode(), request.target.decode()
         reading = h11.Connection(h11.CLIENT)
         reading.send(h11.Request(method=request.method, target=request.target, headers=[("host", "x")]))
@@ -45,12 +47,13 @@ def exchanges(crossing: Crossing) -> Iterator[Exchange]:
                     pieces.append(bytes(event.data))
                 case h11.EndOfMessage():
                     is_whole = True
-        yield Exchange(method, path, body, status, headers, b"".join(pieces), is_whole)
+        yield Exchange(crossing.asked.came_at(offset), method, path, body, status, headers, b"".join(pieces), is_whole)
         rest = reading.trailing_data[0] if is_whole else b""
 
 
-def _requests(data: bytes) -> Iterator[tuple[h11.Request, bytes]]:
-    """Each request with as much of its body as came."""
+def _requests(stream: bytes) -> Iterator[tuple[int, h11.Request, bytes]]:
+    """Where each request begins, and as much of its body as came."""
+    data = stream
     while data:
         reading = h11.Connection(h11.SERVER)
         reading.receive_data(data)
@@ -65,7 +68,7 @@ def _requests(data: bytes) -> Iterator[tuple[h11.Request, bytes]]:
                     is_whole = True
         if request is None:
             return
-        yield request, body
+        yield len(stream) - len(data), request, body
         data = reading.trailing_data[0] if is_whole else b""
 
 

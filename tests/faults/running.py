@@ -2,10 +2,14 @@
 
 import asyncio
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import patch
 
+from switchboard_coordinator import watch
 from waiting import until
 
 from .client import Caller
@@ -16,55 +20,78 @@ from .verdict import Evidence, LaneEvidence, Told, findings, words
 
 SLOTS = 12
 REST_SECONDS = 10.0
+AWAY_SECONDS, DOWN_SECONDS = 0.05, 0.1
+"""The coordinator looks at peers that are away so often here that they are back for the next schedule."""
 
 
 @dataclass
 class Tally:
-    """What many schedules came to; `found` names each finding under the seed of its schedule."""
+    """What many schedules came to; `found` has what is wrong under the seed of its schedule."""
 
     schedules: int = 0
     turns: int = 0
     executions: int = 0
-    kinds: dict[str, int] = field(default_factory=dict)
-    found: dict[int, list[str]] = field(default_factory=dict)
+    kinds: Counter[str] = field(default_factory=Counter)
+    """How clients were told of the end: a code, or what else it was."""
+    found: dict[int, str] = field(default_factory=dict)
 
-    def note(self, evidence: Evidence) -> None:
-        """Count one turn."""
-        self.turns += 1
-        self.executions += sum(lane.executions for lane in evidence.lanes)
-        told = evidence.told
-        kind = told.code if told.kind == "error" else told.kind
-        self.kinds[kind] = self.kinds.get(kind, 0) + 1
+    def note(self, schedule: Schedule, seen: Iterable[Evidence]) -> None:
+        """Judge one schedule and count it."""
+        self.schedules += 1
+        wrong = []
+        for evidence in seen:
+            self.turns += 1
+            self.executions += sum(lane.executions for lane in evidence.lanes)
+            self.kinds[evidence.told.code or evidence.told.kind] += 1
+            if found := findings(evidence):
+                wrong.append(words(found, evidence))
+        if wrong:
+            self.found[schedule.seed] = "\n  ".join(wrong)
+
+    def add(self, other: "Tally") -> None:
+        """Count what another one counted."""
+        self.schedules += other.schedules
+        self.turns += other.turns
+        self.executions += other.executions
+        self.kinds += other.kinds
+        self.found |= other.found
+
+    def told(self) -> str:
+        """Every finding, with the command that runs its schedule once more."""
+        return "\n".join(f"\nFOUND by make faults N=1 SEED={seed}\n  {wrong}" for seed, wrong in self.found.items())
 
     def __str__(self) -> str:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.kinds.items(), key=lambda item: -item[1]))
+        kinds = ", ".join(f"{count} {kind}" for kind, count in self.kinds.most_common())
         return f"{self.schedules} schedules, {self.turns} turns, {self.executions} executions: {kinds}"
 
 
-async def run_all(seeds: Iterable[int], *, slots: int = SLOTS) -> Tally:
-    """Run the schedules of these seeds, as many at once as there are slots, and judge them."""
+async def run_all(seeds: Iterable[int], *, slots: int = SLOTS, enough: int = 1_000_000) -> Tally:
+    """Run the schedules of these seeds, as many at once as there are slots, and judge them.
+
+    No further one is begun when so many as `enough` have come out wrong.
+    """
     tally = Tally()
     waiting = iter(seeds)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _looking_soon():
         async with FaultyStage(Path(folder)) as stage:
             laid = [await stage.slot(number) for number in range(slots)]
             await stage.start()
+
+            async def one_after_another(slot: Slot) -> None:
+                while len(tally.found) < enough and (seed := next(waiting, None)) is not None:
+                    schedule = drawn(seed)
+                    tally.note(schedule, await run(schedule, slot, stage.caller))
+
             async with asyncio.TaskGroup() as running:
                 for slot in laid:
-                    running.create_task(_run_each(waiting, slot, stage.caller, tally))
+                    running.create_task(one_after_another(slot))
     return tally
 
 
-async def _run_each(seeds: Iterator[int], slot: Slot, caller: Caller, tally: Tally) -> None:
-    for seed in seeds:
-        found = []
-        for evidence in await run(drawn(seed), slot, caller):
-            tally.note(evidence)
-            if wrong := findings(evidence):
-                found.append(words(wrong, evidence))
-        tally.schedules += 1
-        if found:
-            tally.found[seed] = found
+@contextmanager
+def _looking_soon() -> Iterator[None]:
+    with patch.object(watch, "AWAY_SECONDS", AWAY_SECONDS), patch.object(watch, "DOWN_SECONDS", DOWN_SECONDS):
+        yield
 
 
 async def run(schedule: Schedule, slot: Slot, caller: Caller) -> list[Evidence]:
@@ -74,6 +101,7 @@ async def run(schedule: Schedule, slot: Slot, caller: Caller) -> list[Evidence]:
             happening.create_task(_suffer(trouble, slot.machines[trouble.peer]))
         asked = [happening.create_task(_ask(ask, schedule.seed, slot, caller)) for ask in schedule.asks]
     await until(lambda: slot.is_at_rest, seconds=REST_SECONDS)
+    await until(lambda: caller.finds(machine.name for machine in slot.machines), seconds=REST_SECONDS)
     seen = [
         _evidence(ask, ask.mark(schedule.seed), told.result(), slot)
         for ask, told in zip(schedule.asks, asked, strict=True)
@@ -106,14 +134,11 @@ def _evidence(ask: Ask, mark: str, told: Told, slot: Slot) -> Evidence:
 
 
 def _lane(machine: Machine, mark: str) -> LaneEvidence:
+    crossed = (exchange for crossing in machine.crossings for exchange in exchanges(crossing))
+    carried = [exchange for exchange in crossed if mark.encode() in exchange.body]
     return LaneEvidence(
         machine.name,
-        tuple(
-            exchange
-            for crossing in machine.crossings
-            for exchange in exchanges(crossing)
-            if mark.encode() in exchange.body
-        ),
+        tuple(sorted(carried, key=lambda exchange: exchange.at)),
         sum(mark in turn.text for turn in machine.agent.turns),
         has_unread=any(crossing.is_over and not crossing.asked.came for crossing in machine.crossings),
     )

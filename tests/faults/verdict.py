@@ -122,22 +122,21 @@ def _mislabelled(lane: LaneEvidence, label: str | None) -> list[str]:
     """A label that says more, or less, than the coordinator could know."""
     if label is None:
         return []
-    if not lane.exchanges:
-        if label == DONE:
-            return [f"{lane.peer} is told as done, and was never asked"]
-        if label == UNKNOWN and not lane.has_unread:
-            return [f"{lane.peer} is labelled {UNKNOWN}, and was never asked"]
-        return []
-    last = known(lane.exchanges[-1])
-    if last == "unknown" and label != UNKNOWN:
-        return [f"{lane.peer} is ambiguous and labelled {label}"]
-    if last != "unknown" and label == UNKNOWN:
-        return [f"{lane.peer} is {last} and labelled {UNKNOWN}"]
-    if last == "not_started" and (label == DONE or lane.executions):
-        return [f"{lane.peer} was refused, and is labelled {label} after {lane.executions} executions"]
-    if last == "over" and label == DONE and lane.executions != 1:
-        return [f"{lane.peer} is done after {lane.executions} executions"]
-    return []
+    came_to = known(lane.exchanges[-1]) if lane.exchanges else "unknown" if label == UNKNOWN and lane.has_unread else ""
+    may_be = {
+        "": {"peer_unavailable"},
+        "not_started": {"peer_unavailable", "peer_busy", "agent_unreachable"},
+        "over": {DONE},
+        "unknown": {UNKNOWN},
+    }[came_to]
+    found = []
+    if label not in may_be:
+        found.append(f"{lane.peer} is {came_to or 'never asked'} and labelled {label}")
+    if label in ("peer_unavailable", "peer_busy", "agent_unreachable") and lane.executions:
+        found.append(f"{lane.peer} is labelled {label} and executed it")
+    if label == DONE and lane.executions != 1:
+        found.append(f"{lane.peer} is done after {lane.executions} executions")
+    return found
 
 
 def _misquoted(evidence: Evidence) -> list[str]:
