@@ -5,6 +5,7 @@ Names are lower-case letters, digits and hyphens. No profile is named like a mod
 
 import re
 from dataclasses import dataclass
+from typing import Self
 
 NAME_PATTERN = "[a-z0-9][a-z0-9-]*"
 MODES = ("any", "first", "all", "quorum", "council")
@@ -26,6 +27,12 @@ class Address:
 
     profile: str
     peer: str
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """The address that `str` of one gave."""
+        profile, _, peer = text.partition("@")
+        return cls(profile, peer)
 
     def __str__(self) -> str:
         return f"{self.profile}@{self.peer}"

@@ -8,12 +8,13 @@ from typing import Any, Protocol
 
 from switchboard_relay import Headers
 
-from .address import DEFAULT_PROFILE, Address
-from .chat import QUIET, ChatRequest, Finish, Text, Tool, head_of, is_done, read_frame
+from .address import Address
+from .chat import QUIET, Finish, Text, Tool, head_of, is_done, read_frame
 from .errors import PeerOutcomeUnknown
 from .lane import LaneEnd
 from .live import LiveTurn
 from .peer import Peer
+from .question import Question
 
 
 class Tap(Protocol):
@@ -33,18 +34,18 @@ class ChatLane:
     """One conversation."""
 
     def __init__(
-        self, live: LiveTurn, index: int, peers: dict[str, Peer], chat: ChatRequest, headers: Headers, tap: Tap | None
+        self, live: LiveTurn, index: int, peers: dict[str, Peer], question: Question, headers: Headers, tap: Tap | None
     ) -> None:
         self._tap = tap
         self._live = live
         self._index = index
         self._peers = peers
-        self._chat = chat
+        self._question = question
         self._headers = headers
 
     async def hold(self, address: Address, attempt: int) -> LaneEnd:  # noqa: ARG002 - a peer is told nothing of attempts
         """See `Conversation.hold`."""
-        body = self._chat.for_peer(model_of(address))
+        body = await self._question.chat(address)
         async with self._peers[address.peer].chat(address.profile, body, self._headers) as stream:
             if self._tap is not None:
                 await self._tap.begin()
@@ -79,11 +80,6 @@ class ChatLane:
     async def stop(self) -> dict[str, Any]:
         """See `Conversation.stop`: its connection is closed already."""
         return {}
-
-
-def model_of(address: Address) -> str:
-    """What a peer's own model list calls this profile: our routing id is ours alone (hermes-agent 0.19.0)."""
-    return "hermes-agent" if address.profile == DEFAULT_PROFILE else address.profile
 
 
 def _end(finish: Finish | None, head: dict[str, Any]) -> LaneEnd:

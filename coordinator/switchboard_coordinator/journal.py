@@ -6,7 +6,7 @@ transaction of its own; text is written within `TEXT_SECONDS` of being queued.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ from sqlalchemy import Row, bindparam, delete, func, insert, select, text, updat
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from .tables import entries, turns
+from .tables import entries, sessions, turns
 from .turn import OVER, Event, restored
 
 TEXT_SECONDS = 0.1
@@ -56,6 +56,7 @@ class _Group:
     opened: list[dict[str, Any]] = field(default_factory=list)
     events: dict[Follower, list[Event]] = field(default_factory=dict)
     closed: list[dict[str, Any]] = field(default_factory=list)
+    sessions: dict[tuple[str, str], dict[str, Any] | None] = field(default_factory=dict)
     size: int = 0
     waiting: list[asyncio.Future[bool]] = field(default_factory=list)
 
@@ -104,6 +105,9 @@ class Journal:
             self._group.events[turn] = [event]
         else:
             events.append(event)
+        self._write_soon()
+
+    def _write_soon(self) -> None:
         if self._soon is None:
             self._soon = asyncio.get_running_loop().call_later(TEXT_SECONDS, self._wanted.set)
 
@@ -111,6 +115,16 @@ class Journal:
         """Queue the end of a turn."""
         self._group.closed.append({"turn": turn.id, "now": state, "at": at})
         self._torn.discard(turn)
+
+    def remember_session(self, row: dict[str, Any]) -> None:
+        """Queue a row of the table `sessions`."""
+        self._group.sessions[row["consumer"], row["session"]] = row
+        self._write_soon()
+
+    def forget_session(self, consumer: str, name: str) -> None:
+        """Queue the end of a session that never began."""
+        self._group.sessions[consumer, name] = None
+        self._write_soon()
 
     async def commit(self) -> bool:
         """Wait until everything queued so far is written; False when that failed."""
@@ -176,7 +190,9 @@ class Journal:
             )
         if group.closed:
             await connection.execute(_CLOSE_TURN, group.closed)
-        if group.opened or group.events or group.closed:
+        if group.sessions:
+            await self._write_sessions(connection, group.sessions)
+        if group.opened or group.events or group.closed or group.sessions:
             await connection.commit()
             if self.trouble:
                 _log.info("journal_recovered")
@@ -184,6 +200,17 @@ class Journal:
         for turn, events in group.events.items():
             turn.committed(events[-1].id)
         _settle(group, written=True)
+
+    @staticmethod
+    async def _write_sessions(
+        connection: AsyncConnection, rows: Mapping[tuple[str, str], dict[str, Any] | None]
+    ) -> None:
+        for (consumer, name), row in rows.items():
+            await connection.execute(
+                delete(sessions).where(sessions.c.consumer == consumer, sessions.c.session == name)
+            )
+            if row is not None:
+                await connection.execute(insert(sessions), [row])
 
     def _packed(self, events: Sequence[Event]) -> bytes:
         if self.keeps_text:
@@ -204,6 +231,7 @@ class Journal:
         group.waiting = newer.waiting
         group.opened += newer.opened
         group.closed += newer.closed
+        group.sessions |= newer.sessions
         group.size += newer.size
         for turn, events in newer.events.items():
             group.events.setdefault(turn, []).extend(events)
@@ -297,6 +325,23 @@ class Journal:
         """Let its Idempotency-Key be used anew."""
         async with self._engine.begin() as connection:
             await connection.execute(update(turns).where(turns.c.id == turn).values(key=None, digest=None))
+
+    async def session(self, consumer: str, name: str) -> Row[Any] | None:
+        """A session's row in the table `sessions`."""
+        rows = await self._fetch(select(sessions).where(sessions.c.consumer == consumer, sessions.c.session == name))
+        return rows[0] if rows else None
+
+    async def session_turns(self, consumer: str, name: str, after: str | None, limit: int) -> Sequence[Row[Any]]:
+        """The newest turns of a session that are over, behind turn `after`, oldest first."""
+        query = (
+            select(turns)
+            .where(turns.c.consumer == consumer, turns.c.session == name, turns.c.ended_at.is_not(None))
+            .order_by(turns.c.id.desc())
+            .limit(limit)
+        )
+        if after is not None:
+            query = query.where(turns.c.id > after)
+        return list(reversed(await self._fetch(query)))
 
     async def left_open(self) -> Sequence[Row[Any]]:
         """The turns that were open when a coordinator ended; each counts one restart more."""

@@ -97,6 +97,8 @@ class LaneTask:
 
     async def run(self) -> None:
         """Go through the lane's life. Raises CancelledError where nobody told a reason: the process ends."""
+        if self.is_over:
+            return
         self._task = asyncio.current_task()
         if self._reason is not None:
             self._note("lane.cancelled", reason=self._reason)
@@ -122,8 +124,6 @@ class LaneTask:
 
     async def _go(self) -> None:
         lane = self._live.turn.lanes[self._index]
-        if lane.is_over:
-            return
         if lane.state == "running":
             self._end(await self._conversation.resume(self._candidates[0]))
             return

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .journal import Journal
+    from .sessions import Claim
 
 _SHOWN_WHEN_QUEUED = frozenset(("lane.text", "lane.tool", "lane.queued"))
 
@@ -31,6 +32,7 @@ class LiveTurn:
         "_events",
         "_journal",
         "_waiting",
+        "claim",
         "consumer",
         "id",
         "over",
@@ -46,6 +48,8 @@ class LiveTurn:
         self.id = turn_id
         self.consumer = consumer
         self.session = session
+        self.claim: Claim | None = None
+        """What it holds of its session."""
         self.turn = Turn()
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.watcher: Callable[[Event], None] | None = None

@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 from .chair import chairs_question
-from .turn import Event
+from .turn import NOBODY_ANSWERED, Event
 
 LOST_RACE = "lost_race"
 QUORUM_REACHED = "quorum_reached"
-NOBODY_ANSWERED = "nobody_answered"
 
 _ENDS = frozenset(("lane.done", "lane.failed", "lane.cancelled", "lane.interrupted"))
 

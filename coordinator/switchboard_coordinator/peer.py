@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 from switchboard_relay import Answer, ConnectFailed, ConnectTimedOut, Headers, Pool, RelayError, Request
 
-from .address import Address
+from .address import DEFAULT_PROFILE, Address
 from .breaker import Breaker
 from .chat import is_done
 from .credential import Credential
@@ -135,14 +136,28 @@ class Peer:
         Raises:
             PeerError: what went wrong.
         """
-        address = Address(profile, self.name)
         sent = b"" if body is None else orjson.dumps(body)
-        async with self._asked(method, f"/p/{profile}{path}", address, headers, sent) as answer:
+        return await self._json(method, f"/p/{profile}{path}", Address(profile, self.name), headers, sent)
+
+    async def _json(
+        self, method: bytes, path: str, address: Address, headers: Headers = (), body: bytes = b""
+    ) -> dict[str, Any]:
+        async with self._asked(method, path, address, headers, body) as answer:
             await self._check(answer, address, 200, 202)
             value = _json(await _read(answer, BODY_LIMIT_BYTES))
         if value is None:
             raise PeerBadResponse(f"{address} answers {path} with what is no JSON object")
         return value
+
+    async def session_messages(self, session_id: str) -> list[dict[str, Any]]:
+        """What the default profile's agent has stored of a session, oldest first.
+
+        Raises:
+            PeerError: what went wrong, or the agent knows no such session.
+        """
+        path = f"/agent/api/sessions/{quote(session_id, safe='')}/messages"
+        told = await self._json(b"GET", path, Address(DEFAULT_PROFILE, self.name))
+        return [message for message in told.get("data", ()) if isinstance(message, dict)]
 
     @asynccontextmanager
     async def _asked(

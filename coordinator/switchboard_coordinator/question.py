@@ -1,11 +1,61 @@
 """The question of a lane as its transport wants it. Pure."""
 
+import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from .chat import text_of
+from .address import DEFAULT_PROFILE, Address
+from .chat import ChatRequest, text_of
 
 Message = Mapping[str, Any]
+
+
+class Question(Protocol):
+    """What one lane asks, once it is known whom."""
+
+    async def chat(self, address: Address) -> bytes:
+        """The body of its chat request."""
+        ...
+
+    async def run(self, address: Address) -> dict[str, Any]:
+        """The body of its `POST /v1/runs`."""
+        ...
+
+
+class PlainQuestion:
+    """The client's own words, which depend on nothing that was said before."""
+
+    def __init__(self, chat: ChatRequest) -> None:
+        self._chat = chat
+
+    async def chat(self, address: Address) -> bytes:
+        """See `Question.chat`."""
+        return self._chat.for_peer(model_of(address))
+
+    async def run(self, address: Address) -> dict[str, Any]:  # noqa: ARG002 - the same for everyone
+        """See `Question.run`."""
+        return run_of(self._chat.messages, (), None)
+
+
+class ChairsQuestion:
+    """What a council's chair is asked: known once the others have answered."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    async def chat(self, address: Address) -> bytes:
+        """See `Question.chat`."""
+        asked = {"model": model_of(address), "stream": True, "messages": [{"role": "user", "content": self.text}]}
+        return json.dumps(asked).encode()
+
+    async def run(self, address: Address) -> dict[str, Any]:  # noqa: ARG002 - the same for everyone
+        """See `Question.run`."""
+        return {"input": self.text}
+
+
+def model_of(address: Address) -> str:
+    """What a peer's own model list calls this profile: our routing id is ours alone (hermes-agent 0.19.0)."""
+    return "hermes-agent" if address.profile == DEFAULT_PROFILE else address.profile
 
 
 def run_of(messages: Sequence[Message], history: Sequence[Message], session_id: str | None) -> dict[str, Any]:

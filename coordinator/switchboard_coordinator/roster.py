@@ -131,6 +131,11 @@ class Roster:
             after = replace(after, since=now)
         self._put(after, is_news=replace(after, round_trip_ms=before.round_trip_ms) != before)
 
+    def knows(self, address: Address) -> bool:
+        """Whether there is such an address."""
+        peer = self.now.peers.get(address.peer)
+        return peer is not None and address.profile in peer.profiles
+
     def turned(self, address: Address, outcome: str, code: str | None = None) -> None:
         """A real turn of this address has ended: `outcome` is its lane's state, `code` its error's."""
         peer = self.now.peers[address.peer]

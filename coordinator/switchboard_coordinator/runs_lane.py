@@ -17,6 +17,7 @@ from .errors import Conflict, PeerError, PeerOutcomeUnknown, PeerRejected
 from .lane import LaneEnd
 from .live import LiveTurn
 from .peer import Frames, Peer
+from .question import Question
 
 START_SECONDS = 5.0
 """So long a cancelled lane waits to learn the id of the run that it has to stop."""
@@ -33,14 +34,14 @@ Run = dict[str, Any]
 
 
 class RunsLane:
-    """One conversation. `run` is the body of `POST /v1/runs`; `can_approve` says whether somebody may be asked."""
+    """One conversation. `question` is None where it only takes up a run; `can_approve`: somebody can be asked."""
 
     def __init__(
         self,
         live: LiveTurn,
         index: int,
         peers: dict[str, Peer],
-        run: Run,
+        question: Question | None,
         headers: Headers,
         *,
         can_approve: bool,
@@ -48,7 +49,7 @@ class RunsLane:
         self._live = live
         self._index = index
         self._peers = peers
-        self._run = run
+        self._question = question
         self._headers = headers
         self._can_approve = can_approve
         self._address: Address | None = None
@@ -61,11 +62,13 @@ class RunsLane:
 
     async def hold(self, address: Address, attempt: int) -> LaneEnd:
         """See `Conversation.hold`."""
+        assert self._question is not None  # noqa: S101 - None for a run that was begun before
         self._address = address
+        run = await self._question.run(address)
         headers = (*self._headers, (b"idempotency-key", f"{self._live.id}.{self._index}.{attempt}".encode("ascii")))
         # A task of its own: cancelled half way, a run could start of which nobody knows the id.
         self._starting = asyncio.create_task(
-            self._peer.call(b"POST", address.profile, "/v1/runs", headers=headers, body=self._run)
+            self._peer.call(b"POST", address.profile, "/v1/runs", headers=headers, body=run)
         )
         self._began(await asyncio.shield(self._starting))
         await self._live.written()

@@ -35,6 +35,16 @@ def to_peer(headers: Headers, *, consumer: str, request_id: str, session: str | 
     return crossing
 
 
+def namespaced(session: str, consumer: str) -> str:
+    """The id that peers see."""
+    return f"{consumer}.{session}"
+
+
+def without_session(headers: Headers) -> Headers:
+    """The headers of a lane that is to leave no trace in its consumer's session."""
+    return tuple((name, value) for name, value in headers if name not in SESSION_HEADERS)
+
+
 def to_client(headers: Headers, *, consumer: str) -> list[Header]:
     """The session headers of a peer's answer, in the client's own words.
 

@@ -16,6 +16,8 @@ State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted
 Policy = Literal["cancel", "detach"]
 Transport = Literal["chat", "runs"]
 
+NOBODY_ANSWERED = "nobody_answered"
+"""Why a council's chair is cancelled that has nothing to work with."""
 OVER = frozenset(("done", "failed", "cancelled", "interrupted"))
 
 
@@ -139,10 +141,10 @@ class Turn:
         A council is what its chair is; a quorum needs as many lanes as it asks for; else one that is done is enough.
         """
         chair = self.accepted.get("chair")
-        if chair is not None:
+        if chair is not None and self.lanes[chair].end.get("reason") != NOBODY_ANSWERED:
             decisive: State = self.lanes[chair].state
             return decisive
-        states = [lane.state for lane in self.lanes]
+        states = [lane.state for lane in self.lanes if lane.index != chair]
         if states.count("done") >= (self.accepted.get("quorum") or 1):
             return "done"
         order: tuple[State, ...] = ("interrupted", "failed", "cancelled")

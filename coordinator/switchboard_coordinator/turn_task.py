@@ -9,6 +9,7 @@ from .fanout import summed_usage
 from .lane import Conversation, LaneTask
 from .live import LiveTurn
 from .modes import Course
+from .question import ChairsQuestion
 from .turn import Event
 
 DEADLINE = "deadline"
@@ -33,16 +34,16 @@ class TurnTask:
         self._task: asyncio.Task[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._group: asyncio.TaskGroup | None = None
-        self._ask_chair: Callable[[str], None] | None = None
+        self._chairs: ChairsQuestion | None = None
 
     def add(self, lane: LaneTask, conversation: Conversation) -> None:
         """The next lane."""
         self.lanes.append(lane)
         self.conversations.append(conversation)
 
-    def chaired(self, ask: Callable[[str], None]) -> None:
-        """`ask` is given the chair's question before its lane, the last one, begins."""
-        self._ask_chair = ask
+    def chaired(self, question: ChairsQuestion) -> None:
+        """The last lane is the chair's: it begins when its question is known."""
+        self._chairs = question
 
     def end_after(self, seconds: float) -> None:
         """Give it a deadline."""
@@ -89,14 +90,16 @@ class TurnTask:
             for index, lane in enumerate(self.lanes):
                 if index != chair:
                     self._group.create_task(lane.run())
+        if chair is not None:
+            await self.lanes[chair].run()  # does nothing unless it was cancelled before it was asked
 
     def _decide(self, event: Event) -> None:
         assert self._course is not None  # noqa: S101 - else nobody watches
         decision = self._course.feed(event)
         for lane in decision.cancel:
             self.lanes[lane].cancel(decision.reason)
-        if decision.ask_chair is not None and self._ask_chair is not None and self._group is not None:
-            self._ask_chair(decision.ask_chair)
+        if decision.ask_chair is not None and self._chairs is not None and self._group is not None:
+            self._chairs.text = decision.ask_chair
             self._group.create_task(self.lanes[-1].run())
 
     def _end(self) -> None:
@@ -104,7 +107,10 @@ class TurnTask:
         state = turn.outcome()
         told: dict[str, Any] = {"usage": summed_usage([lane.end.get("usage") for lane in turn.lanes])}
         if state != "done":
-            told |= why([(lane.address, lane.end) for lane in turn.lanes if lane.state == state])
+            grave = ("cancelled",) if state == "cancelled" else ("failed", "interrupted")
+            told |= why([(lane.address, lane.end) for lane in turn.lanes if lane.state in grave])
+            if state != "cancelled" and any(lane.state == "done" for lane in turn.lanes) and turn.accepted["quorum"]:
+                told["code"] = "quorum_missed"
         self.live.note(f"turn.{state}", None, **told)
         self.live.close(state)
 

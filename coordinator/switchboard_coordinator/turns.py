@@ -5,14 +5,14 @@ import hashlib
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 from sqlalchemy import Row
 from switchboard_relay import Headers
 
-from .address import Address, parse_target
+from .address import Address
 from .admission import Admission
 from .chat import ChatRequest
 from .chat_lane import ChatLane, Tap
@@ -30,11 +30,13 @@ from .lane import Conversation, LaneTask
 from .live import LiveTurn
 from .modes import course
 from .peer import Peer
-from .question import run_of
+from .question import ChairsQuestion, PlainQuestion, Question
 from .roster import Roster
 from .routing import Plan
 from .runs_lane import RunsLane
-from .turn import Policy, Transport, folded
+from .session import namespaced, without_session
+from .sessions import Session, SessionQuestion, Sessions
+from .turn import Lane, Policy, Transport, folded
 from .turn_task import TurnTask
 
 KEY_SECONDS = 24 * 3600.0
@@ -82,6 +84,7 @@ class Turns:
         transports: Mapping[str, Transport],
     ) -> None:
         self.journal = journal
+        self.sessions = Sessions(journal)
         self._peers = dict(peers)
         self._roster = roster
         self._admission = admission
@@ -105,15 +108,25 @@ class Turns:
                 return joined, True
         if self.journal.trouble is not None:
             raise JournalUnavailable(f"no new turn is taken, for it could not be written down: {self.journal.trouble}")
+        session = await self._session(asking)
+        plan = asking.plan
         live = LiveTurn(_new_id(), asking.consumer, self.journal, session=asking.session)
-        self._accept(live, asking)
-        task = TurnTask(live, course(live.turn.accepted, asking.chat.question))
+        if asking.session is not None and plan.mode in ("", "any"):
+            if plan.mode == "any" and session is not None and not asking.may_move:
+                plan = _at_home(plan, session.home)
+            live.claim = self.sessions.claim(asking.consumer, asking.session, plan.lanes[0], may_move=asking.may_move)
+        self._accept(live, asking, plan)
+        task = TurnTask(live, course(live.turn.accepted, asking.chat.question) if plan.mode else None)
+        question = self._question(asking, session)
         for lane in live.turn.lanes:
-            candidates = asking.plan.candidates or (asking.plan.lanes[lane.index],)
-            if lane.transport == "runs":
-                self._add(task, candidates, self._run(live, lane.index, asking))
+            candidates = plan.candidates or (plan.lanes[lane.index],)
+            if lane.index == plan.chair:
+                chairs = ChairsQuestion()
+                task.chaired(chairs)
+                conversation = self._conversation(live, lane, chairs, without_session(asking.headers), asking, None)
             else:
-                self._add(task, candidates, ChatLane(live, lane.index, self._peers, asking.chat, asking.headers, tap))
+                conversation = self._conversation(live, lane, question, asking.headers, asking, tap)
+            self._add(task, candidates, conversation)
         if asking.deadline_ms is not None:
             task.end_after(asking.deadline_ms / 1000)
         if asking.key is not None:
@@ -121,16 +134,31 @@ class Turns:
         self._start(task)
         return live, False
 
-    def _run(self, live: LiveTurn, index: int, asking: Asking) -> RunsLane:
-        run = run_of(asking.chat.messages, (), None)
-        return RunsLane(live, index, self._peers, run, asking.headers, can_approve=asking.can_approve)
+    async def _session(self, asking: Asking) -> Session | None:
+        if asking.session is None:
+            return None
+        return await self.sessions.of(asking.consumer, asking.session)
+
+    def _question(self, asking: Asking, session: Session | None) -> Question:
+        if asking.session is None:
+            return PlainQuestion(asking.chat)
+        peer_session = namespaced(asking.session, asking.consumer)
+        return SessionQuestion(
+            asking.chat, asking.consumer, asking.session, session, self.sessions, self._peers, peer_session
+        )
+
+    def _conversation(
+        self, live: LiveTurn, lane: Lane, question: Question, headers: Headers, asking: Asking, tap: Tap | None
+    ) -> Conversation:
+        if lane.transport == "runs":
+            return RunsLane(live, lane.index, self._peers, question, headers, can_approve=asking.can_approve)
+        return ChatLane(live, lane.index, self._peers, question, headers, tap)
 
     def _add(self, task: TurnTask, candidates: Sequence[Address], conversation: Conversation) -> None:
         index = len(task.lanes)
         task.add(LaneTask(task.live, index, candidates, conversation, self._admission), conversation)
 
-    def _accept(self, live: LiveTurn, asking: Asking) -> None:
-        plan = asking.plan
+    def _accept(self, live: LiveTurn, asking: Asking, plan: Plan) -> None:
         transports = [asking.transport or self._transports[address.peer] for address in plan.lanes]
         self.journal.open(
             {
@@ -167,9 +195,17 @@ class Turns:
         task.start(self._ended)
 
     def _ended(self, task: TurnTask) -> None:
-        self._tasks.pop(task.live.id, None)
-        for key, (_, live) in list(self._keys.items()):
-            if live is task.live:
+        live = task.live
+        self._tasks.pop(live.id, None)
+        for lane in live.turn.lanes:
+            if lane.is_over and lane.attempts and self._roster.knows(Address.of(lane.address)):
+                self._roster.turned(Address.of(lane.address), lane.state, lane.code)
+        if live.claim is not None and live.is_over:
+            lane = live.turn.lanes[0]
+            did_start = lane.attempts > 0 and lane.end.get("started") != "no"
+            self.sessions.took_part(live.claim, lane.address, live.id, did_start=did_start)
+        for key, (_, known) in list(self._keys.items()):
+            if known is live:
                 del self._keys[key]
 
     async def _joined(self, consumer: str, key: str, digest: bytes | None) -> LiveTurn | None:
@@ -229,9 +265,9 @@ class Turns:
     def _add_again(self, task: TurnTask, index: int) -> None:
         live = task.live
         lane = live.turn.lanes[index]
-        address = parse_target(lane.address)
-        run = RunsLane(live, index, self._peers, {}, (), can_approve=True)
-        if lane.is_over or not isinstance(address, Address):
+        address = Address.of(lane.address)
+        run = RunsLane(live, index, self._peers, None, (), can_approve=True)
+        if lane.is_over:
             self._add(task, (), run)
         elif lane.run_id is not None and address.peer in self._peers:
             self._add(task, (address,), run)
@@ -249,6 +285,12 @@ class Turns:
         async with asyncio.TaskGroup() as closing:
             for task in list(self._tasks.values()):
                 closing.create_task(task.close())
+
+
+def _at_home(plan: Plan, home: str) -> Plan:
+    """The same plan, asking nobody but the home of its session, if that is one of its candidates."""
+    candidates = tuple(address for address in plan.candidates if str(address) == home) or plan.candidates
+    return replace(plan, lanes=candidates[:1], candidates=candidates)
 
 
 def digest_of(*parts: bytes) -> bytes:
