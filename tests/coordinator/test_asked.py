@@ -25,9 +25,9 @@ from switchboard_coordinator.database import open_database
 from switchboard_coordinator.edge import Asked, Edge, error_response
 from switchboard_coordinator.errors import SwitchboardError
 from switchboard_coordinator.keys import Grant
-from switchboard_coordinator.scopes import ADMIN, ASKING, CANCEL_OTHERS, Scopes, raw
+from switchboard_coordinator.scopes import ADMIN, ASKING, CANCEL_OTHERS, Right, Scopes, raw
 
-NEEDED = {
+NEEDED: dict[str, Address | Group | Right] = {
     "nas": Address("default", "nas"),
     "gpu": Group("any", "gpu"),
     "raw": raw("nas"),
