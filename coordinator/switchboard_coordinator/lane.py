@@ -114,7 +114,8 @@ class LaneTask:
             self._task.uncancel()
             if self.is_over:
                 return
-            self._note("lane.cancelled", reason=self._reason, **await self._conversation.stop())
+            stopped = await self._conversation.stop()
+            self._note("lane.cancelled", reason=self._reason, duration_ms=self._duration_ms(), **stopped)
         except SwitchboardError as error:
             self._fail(error)
         except Exception:  # noqa: BLE001 - a lane ends with an event, whatever happens; the log has the fault

@@ -1,6 +1,7 @@
 """The OpenAI surface: models and chat completions. A client reads its turn; the turn goes on as its policy says."""
 
 import asyncio
+import functools
 import time
 
 from starlette.requests import Request
@@ -8,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 from switchboard_relay import Client, Headers, leaving_with_client
 
+from .address import Address
 from .chat import whole_of
 from .chunks import Completion
 from .edge import Asked
@@ -18,10 +20,10 @@ from .live import LiveTurn
 from .reader import Reader
 from .reply import BODY_LIMIT_BYTES, QUIET_SECONDS, Reply, failures_told
 from .roster import Roster
-from .routing import Plan, model_ids
+from .routing import model_ids
 from .session import SESSION_HEADERS
 from .turn import OVER, Event
-from .turns import Turns
+from .turns import ONE_LANE, Turns
 
 CLIENT_LEFT = "client_left"
 
@@ -93,7 +95,7 @@ class ChatCompletions:
         tap = _Tap(reply) if chat.is_stream and not plan.mode else None
         live, is_joined = await self._turns.open(asking, tap)
         asked.line["turn"] = live.id
-        reply.headers = _who(live, plan, scope["headers"])
+        reply.headers = functools.partial(_who, live, scope["headers"])
         is_tapped = tap is not None and not is_joined and live.turn.lanes[0].transport == "chat"
         async with leaving_with_client(client):
             if is_tapped and tap is not None:
@@ -172,14 +174,15 @@ async def _next(reader: Reader, reply: Reply) -> list[Event]:
             await reply.keep_warm(QUIET_SECONDS / 2)
 
 
-def _who(live: LiveTurn, plan: Plan, asked: Headers) -> Headers:
+def _who(live: LiveTurn, asked: Headers) -> Headers:
     """Which turn this is, who answers, and in which session: in the client's own words."""
     told = [(b"x-switchboard-turn", live.id.encode("ascii"))]
-    if not plan.mode:
-        address = plan.lanes[0]
+    if live.turn.accepted["mode"] in ONE_LANE:
+        address = Address.of(live.turn.lanes[0].address)
         told += [
             (b"x-switchboard-peer", address.peer.encode("ascii")),
             (b"x-switchboard-profile", address.profile.encode("ascii")),
+            (b"x-switchboard-affinity", live.claim.affinity.encode("ascii") if live.claim else b"off"),
         ]
         told += [(name, value) for name, value in asked if name in SESSION_HEADERS]
     return tuple(told)

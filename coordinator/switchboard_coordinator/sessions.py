@@ -140,8 +140,13 @@ class SessionQuestion:
         sessions: Sessions,
         peers: dict[str, Peer],
         peer_session: str,
+        *,
+        is_group: bool,
     ) -> None:
-        """`session` is how it was before this turn; `peer_session` the id that peers see."""
+        """`session` is how it was before this turn; `peer_session` the id that peers see.
+
+        A group's lanes know what their own peers know: nothing is brought along.
+        """
         self._chat = chat
         self._consumer = consumer
         self._name = name
@@ -149,11 +154,12 @@ class SessionQuestion:
         self._sessions = sessions
         self._peers = peers
         self._peer_session = peer_session
+        self._is_group = is_group
 
     async def chat(self, address: Address) -> bytes:
         """See `Question.chat`: what an address missed stands in the user's message, marked."""
         session = self._session
-        if session is None or session.home == str(address):
+        if self._is_group or session is None or session.home == str(address):
             return self._chat.for_peer(model_of(address))
         missed = await self._sessions.said(self._consumer, self._name, after=session.seen.get(str(address)))
         if not missed:
@@ -165,7 +171,9 @@ class SessionQuestion:
         messages = self._chat.messages
         history: list[Message] = []
         if sum(message.get("role") in ("user", "assistant") for message in messages) <= 1:
-            history = await self._sessions.said(self._consumer, self._name) or await self._peers_own(address)
+            if not self._is_group:
+                history = await self._sessions.said(self._consumer, self._name)
+            history = history or await self._peers_own(address)
         return run_of(messages, history, self._peer_session)
 
     async def _peers_own(self, address: Address) -> list[Message]:

@@ -141,7 +141,7 @@ class TurnEvents:
             asked = Asked.of(scope)
             live = await self._turns.find(request.path_params["id"], asked.consumer)
             cursor = Cursor.parse(request.query_params.get("after") or request.headers.get("last-event-id") or "0")
-            reply.headers = ((b"x-switchboard-turn", live.id.encode("ascii")),)
+            reply.headers = lambda: ((b"x-switchboard-turn", live.id.encode("ascii")),)
             live.readers += 1
             try:
                 async with leaving_with_client(client):

@@ -42,6 +42,9 @@ from .turn_task import TurnTask
 KEY_SECONDS = 24 * 3600.0
 """So long an Idempotency-Key stands for its turn."""
 
+ONE_LANE = ("", "any")
+"""The modes whose turn is one lane, and moves its session."""
+
 _log = structlog.get_logger("switchboard")
 
 
@@ -111,7 +114,7 @@ class Turns:
         session = await self._session(asking)
         plan = asking.plan
         live = LiveTurn(_new_id(), asking.consumer, self.journal, session=asking.session)
-        if asking.session is not None and plan.mode in ("", "any"):
+        if asking.session is not None and plan.mode in ONE_LANE:
             if plan.mode == "any" and session is not None and not asking.may_move:
                 plan = _at_home(plan, session.home)
             live.claim = self.sessions.claim(asking.consumer, asking.session, plan.lanes[0], may_move=asking.may_move)
@@ -144,7 +147,14 @@ class Turns:
             return PlainQuestion(asking.chat)
         peer_session = namespaced(asking.session, asking.consumer)
         return SessionQuestion(
-            asking.chat, asking.consumer, asking.session, session, self.sessions, self._peers, peer_session
+            asking.chat,
+            asking.consumer,
+            asking.session,
+            session,
+            self.sessions,
+            self._peers,
+            peer_session,
+            is_group=asking.plan.mode not in ONE_LANE,
         )
 
     def _conversation(
