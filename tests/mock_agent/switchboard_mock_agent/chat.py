@@ -58,12 +58,9 @@ class Chat:
         stream = messages.is_true(body.get("stream"))
 
         def begin() -> Turn:
-            stored = (
-                self._turns.sessions.history(profile_of(request, self._turns.gateway), given)
-                if given
-                else asked.history
-            )
-            more: dict[str, Any] = {"history": stored, "instructions": asked.system}
+            profile = profile_of(request, self._turns.gateway)
+            history = self._turns.sessions.history(profile, given) if given else asked.history
+            more: dict[str, Any] = {"history": history, "instructions": asked.system}
             return self._turns.begin("chat", request, body, asked.text, session=session, stream=stream, **more)
 
         if stream:
@@ -89,9 +86,7 @@ class Chat:
                     case Failed() | Finished():
                         last = step
         finally:
-            self._turns.end(
-                turn, "interrupted"
-            )  # the gateway stops, or the connection was cut: what has ended stays so
+            self._turns.end(turn, "interrupted")  # the gateway stops, or the connection is cut: what has ended stays so
         return _Whole(last)
 
     def _told(
