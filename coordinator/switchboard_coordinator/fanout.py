@@ -8,30 +8,34 @@ Sections   one text of all: each part under its address; the lane whose text com
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from .turn import Event, Lane
 
 
-class Text(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Text:
     """A piece of a lane's answer, not empty."""
 
     text: str
 
 
-class Note(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Note:
     """Words of ours amid a lane's answer."""
 
     text: str
 
 
-class Tool(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Tool:
     """A tool of a lane is at work."""
 
     progress: Mapping[str, Any]
 
 
-class End(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class End:
     """A lane is over; `note` says why where it is not done."""
 
     reason: str
@@ -41,21 +45,24 @@ class End(NamedTuple):
 LaneEvent = Text | Note | Tool | End
 
 
-class Delta(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Delta:
     """Text for one choice of the answer."""
 
     choice: int
     text: str
 
 
-class Progress(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Progress:
     """A tool of one lane is at work."""
 
     lane: int
     progress: Mapping[str, Any]
 
 
-class Ended(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Ended:
     """One choice of the answer is whole."""
 
     choice: int

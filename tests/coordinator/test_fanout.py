@@ -1,184 +1,212 @@
-"""Many lanes, one answer."""
+"""Many lanes, one answer: what is shown of each."""
 
-import json
-from typing import Any
-
-from hypothesis import given
-from hypothesis import strategies as st
-from switchboard_coordinator.address import Address
-from switchboard_coordinator.chat import QUIET, Finish, Text, Tool
-from switchboard_coordinator.chunks import Completion, arrangement, error_frame
-from switchboard_coordinator.errors import EveryLaneFailed, PeerBusy, PeerOutcomeUnknown, PeerTimeout, PeerUnavailable
+import pytest
+from coordinator.told import ToldTurn
 from switchboard_coordinator.fanout import (
+    Arrangement,
     Choices,
     Delta,
+    End,
     Ended,
-    Failed,
+    FirstText,
     LaneEvent,
-    LaneResult,
+    Note,
     Progress,
     Sections,
-    TurnEvent,
-    failure_note,
-    heading,
+    Shown,
+    Text,
+    Tool,
+    arrangement,
+    lane_event,
     summed_usage,
 )
 
-NAS, LAPTOP, TOWER = (Address("default", name) for name in ("nas", "laptop", "tower"))
-STOP = Finish("stop", None, None)
-DOWN = Failed(PeerUnavailable("tower takes no connection"))
+NAMES = ["default@nas", "default@laptop", "default@tower"]
+STOP = End("stop")
+DOWN = End("error", "[failed: peer_unavailable] tower takes no connection")
+CANCELLED = End("error", "[cancelled: asked]")
+TOOL = Tool({"tool": "terminal"})
+
+Told = list[tuple[int, LaneEvent]]
 
 
-def text_of(events: list[TurnEvent]) -> str:
-    return "".join(event.text for event in events if isinstance(event, Delta))
+def shown(arranged: Arrangement, events: Told) -> list[list[Shown]]:
+    return [arranged.feed(lane, event) for lane, event in events]
 
 
-def test_the_lane_whose_text_comes_first_is_live_and_the_others_follow_whole() -> None:
-    sections = Sections([NAS, LAPTOP, TOWER])
-    assert sections.feed(1, Text("lap")) == [Delta(0, "### default@laptop\n\nlap")]
-    assert sections.feed(0, Text("na")) == []
-    assert sections.feed(1, Text("top")) == [Delta(0, "top")]
-    assert sections.feed(0, Text("s")) == []
-    assert sections.feed(0, STOP) == []
-    assert sections.feed(1, STOP) == [Delta(0, "\n\n### default@nas\n\nnas")]
-    assert sections.feed(2, Text("tow")) == []
-    assert sections.feed(2, Text("er")) == []
-    assert sections.feed(2, STOP) == [Delta(0, "\n\n### default@tower\n\ntower"), Ended(0, "stop")]
+def test_in_sections_the_lane_whose_text_comes_first_is_live_and_the_others_follow_whole() -> None:
+    told: Told = [
+        (1, Text("lap")),
+        (0, Text("na")),
+        (1, Text("top")),
+        (0, Text("s")),
+        (0, STOP),
+        (1, STOP),
+        (2, Text("tow")),
+        (2, Text("er")),
+        (2, STOP),
+    ]
+    assert shown(Sections(NAMES), told) == [
+        [Delta(0, "### default@laptop\n\nlap")],
+        [],
+        [Delta(0, "top")],
+        [],
+        [],
+        [Delta(0, "\n\n### default@nas\n\nnas")],
+        [],
+        [],
+        [Delta(0, "\n\n### default@tower\n\ntower"), Ended(0, "stop")],
+    ]
 
 
 def test_a_lane_that_fails_before_any_text_is_a_section_at_once_and_takes_nobodys_place() -> None:
-    sections = Sections([NAS, TOWER])
-    failed = "### default@tower\n\n[failed: peer_unavailable] tower takes no connection"
-    assert sections.feed(1, DOWN) == [Delta(0, failed)]
-    assert sections.feed(0, Text("hi")) == [Delta(0, "\n\n### default@nas\n\nhi")]
-    assert sections.feed(0, STOP) == [Ended(0, "stop")]
+    assert shown(Sections(NAMES[1:]), [(1, DOWN), (0, Text("hi")), (0, STOP)]) == [
+        [Delta(0, "### default@tower\n\n[failed: peer_unavailable] tower takes no connection")],
+        [Delta(0, "\n\n### default@laptop\n\nhi")],
+        [Ended(0, "stop")],
+    ]
 
 
-def test_a_live_lane_that_fails_says_so_in_its_own_section() -> None:
-    sections = Sections([NAS, LAPTOP])
-    sections.feed(0, Text("half an ans"))
-    shown = sections.feed(0, Failed(PeerOutcomeUnknown("default@nas broke off")))
-    assert text_of(shown) == "\n\n[failed: peer_outcome_unknown] default@nas broke off"
-    assert text_of(sections.feed(1, STOP)) == "\n\n### default@laptop\n\n"
-
-
-def test_tools_of_every_lane_are_told_with_their_address() -> None:
-    tool = Tool({"tool": "terminal"})
-    assert Sections([NAS, LAPTOP]).feed(1, tool) == [Progress(0, LAPTOP, {"tool": "terminal"})]
-    assert Choices([NAS, LAPTOP]).feed(1, tool) == [Progress(1, LAPTOP, {"tool": "terminal"})]
+def test_a_lane_that_fails_after_text_says_so_in_its_own_section_live_or_not() -> None:
+    broken = End("error", "[interrupted: peer_outcome_unknown] it broke off")
+    assert shown(Sections(NAMES), [(0, Text("half")), (1, Text("third")), (1, DOWN), (0, broken), (2, STOP)])[2:] == [
+        [],
+        [
+            Delta(0, "\n\n[interrupted: peer_outcome_unknown] it broke off"),
+            Delta(0, "\n\n### default@laptop\n\nthird\n\n[failed: peer_unavailable] tower takes no connection"),
+        ],
+        [Delta(0, "\n\n### default@tower\n\n"), Ended(0, "stop")],
+    ]
 
 
 def test_choices_show_every_lane_live_in_a_choice_of_its_own() -> None:
-    choices = Choices([NAS, LAPTOP])
-    assert choices.feed(1, Text("b")) == [Delta(1, "b")]
-    assert choices.feed(0, Text("a")) == [Delta(0, "a")]
-    assert choices.feed(0, QUIET) == []
-    assert choices.feed(1, Finish("length", None, None)) == [Ended(1, "length")]
-    assert choices.feed(0, DOWN) == [
-        Delta(0, "default@nas: [failed: peer_unavailable] tower takes no connection"),
-        Ended(0, "error"),
+    told: Told = [
+        (1, Text("b")),
+        (0, Text("a")),
+        (1, End("length")),
+        (2, DOWN),
+        (0, End("error", "[cancelled: asked]")),
+    ]
+    assert shown(Choices(range(3), NAMES), told) == [
+        [Delta(1, "b")],
+        [Delta(0, "a")],
+        [Ended(1, "length")],
+        [Delta(2, f"default@tower: {DOWN.note}"), Ended(2, "error")],
+        [Delta(0, "\n\ndefault@nas: [cancelled: asked]"), Ended(0, "error")],
     ]
 
 
-LANE = st.tuples(st.lists(st.text(min_size=1, max_size=3), max_size=5), st.booleans())
-
-
-@given(st.lists(LANE, min_size=1, max_size=6), st.randoms(use_true_random=False))
-def test_no_text_is_lost_doubled_or_put_into_a_wrong_lane(lanes: list[tuple[list[str], bool]], random: Any) -> None:
-    addresses = [Address("default", f"p{index}") for index in range(len(lanes))]
-    left: list[list[LaneEvent]] = [[*map(Text, texts), STOP if is_well else DOWN] for texts, is_well in lanes]
-    sections, choices = Sections(addresses), Choices(addresses)
-    in_sections: list[TurnEvent] = []
-    in_choices: list[TurnEvent] = []
-    while any(left):
-        lane = random.choice([index for index, events in enumerate(left) if events])
-        event = left[lane].pop(0)
-        in_sections += sections.feed(lane, event)
-        in_choices += choices.feed(lane, event)
-
-    for index, (texts, is_well) in enumerate(lanes):
-        own = [event for event in in_choices if isinstance(event, Delta | Ended) and event.choice == index]
-        assert isinstance(own[-1], Ended)
-        note = [f"{addresses[index]}: {failure_note(DOWN.error)}"] if not is_well else []
-        assert [event.text for event in own if isinstance(event, Delta)] == texts + note
-        body = "".join(texts)
-        if not is_well:
-            body = f"{body}\n\n{failure_note(DOWN.error)}" if texts else failure_note(DOWN.error)
-        assert heading(addresses[index]) + body in text_of(in_sections)
-    assert text_of(in_sections).count("### default@p") == len(lanes)
-    assert [event for event in in_sections if isinstance(event, Ended)] == [Ended(0, "stop")]
-    assert isinstance(in_sections[-1], Ended)
-
-
-def results() -> list[LaneResult]:
-    usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
-    failed = LaneResult(2, TOWER, error=PeerTimeout("tower is silent"), duration_ms=5000)
-    return [LaneResult(0, NAS, usage, duration_ms=7), LaneResult(1, LAPTOP, usage, duration_ms=9), failed]
-
-
-def loaded(frame: bytes) -> Any:
-    return json.loads(frame.partition(b"data: ")[2])
-
-
-def test_the_stream_of_a_group_names_its_lanes_first_and_tells_what_became_of_them_last() -> None:
-    completion = Completion("all@fleet", "choices", [NAS, LAPTOP, TOWER])
-    opening = [loaded(frame) for frame in completion.opening()]
-    assert opening[0]["switchboard"] == {
-        "lanes": [
-            {"index": 0, "address": "default@nas"},
-            {"index": 1, "address": "default@laptop"},
-            {"index": 2, "address": "default@tower"},
-        ]
-    }
-    assert [chunk["choices"][0]["index"] for chunk in opening] == [0, 1, 2]
-    assert all(chunk["choices"][0]["delta"] == {"role": "assistant"} for chunk in opening)
-    (text,) = completion.frames(Delta(1, "hi"))
-    assert loaded(text)["choices"] == [{"index": 1, "delta": {"content": "hi"}, "finish_reason": None}]
-    (tool,) = completion.frames(Progress(0, NAS, {"tool": "terminal"}))
-    assert tool.startswith(b"event: hermes.tool.progress\n")
-    assert loaded(tool) == {"tool": "terminal", "switchboard": {"address": "default@nas"}}
-    assert len(completion.frames(Ended(2, "error"))) == 1
-    assert len(completion.frames(Ended(0, "stop"))) == 1
-    assert completion.frames(Ended(1, "length")) == []
-    last, done = completion.closing(results())
-    assert done == b"data: [DONE]\n\n"
-    assert loaded(last)["choices"] == [{"index": 1, "delta": {}, "finish_reason": "length"}]
-    assert loaded(last)["usage"] == {"prompt_tokens": 2, "completion_tokens": 4, "total_tokens": 6}
-    lanes = loaded(last)["switchboard"]["lanes"]
-    assert [lane["state"] for lane in lanes] == ["done", "done", "failed"]
-    assert (lanes[2]["code"], lanes[2]["message"], lanes[2]["duration_ms"]) == ("peer_timeout", "tower is silent", 5000)
-
-
-def test_the_whole_of_a_group_holds_the_same_texts() -> None:
-    completion = Completion("all@fleet", "choices", [NAS, LAPTOP])
-    for event in (Delta(0, "a"), Delta(1, "x"), Delta(0, "b"), Ended(0, "stop"), Ended(1, "length")):
-        completion.note(event)
-    whole = completion.whole(results()[:2])
-    assert whole["object"] == "chat.completion"
-    assert whole["model"] == "all@fleet"
-    assert [(choice["message"]["content"], choice["finish_reason"]) for choice in whole["choices"]] == [
-        ("ab", "stop"),
-        ("x", "length"),
+def test_of_lanes_without_a_choice_only_the_tools_are_shown() -> None:
+    told: Told = [(0, Text("a")), (0, TOOL), (1, DOWN), (0, STOP), (2, Text("both say")), (2, STOP)]
+    assert shown(Choices([2], NAMES), told) == [
+        [],
+        [Progress(0, TOOL.progress)],
+        [],
+        [],
+        [Delta(0, "both say")],
+        [Ended(0, "stop")],
     ]
-    assert isinstance(arrangement("sections", [NAS]), Sections)
+
+
+def test_one_lane_alone_needs_no_words_for_its_failure_for_the_turn_says_them() -> None:
+    assert shown(Choices([0], NAMES), [(0, Text("half")), (0, DOWN)]) == [[Delta(0, "half")], [Ended(0, "error")]]
+
+
+def test_the_first_text_brings_what_its_lane_did_before_and_nothing_of_the_others() -> None:
+    other = Tool({"tool": "browser"})
+    told: Told = [
+        (0, other),
+        (1, TOOL),
+        (1, Note("denied")),
+        (2, DOWN),
+        (1, Text("a")),
+        (0, Text("late")),
+        (1, Text("b")),
+    ]
+    assert shown(FirstText(), [*told, (0, CANCELLED), (1, TOOL), (1, STOP)]) == [
+        [],
+        [],
+        [],
+        [],
+        [Progress(1, TOOL.progress), Delta(0, "denied"), Delta(0, "a")],
+        [],
+        [Delta(0, "b")],
+        [],
+        [Progress(1, TOOL.progress)],
+        [Ended(0, "stop")],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mode", "more", "kind", "choices", "own"),
+    [
+        ("", {}, Choices, 1, [0, None, None]),
+        ("any", {"answers": "choices"}, Choices, 1, [0, None, None]),
+        ("first", {"answers": "choices"}, FirstText, 1, [None, None, None]),
+        ("all", {}, Sections, 1, [None, None, None]),
+        ("all", {"answers": "choices"}, Choices, 3, [0, 1, 2]),
+        ("quorum", {"quorum": 2}, Sections, 1, [None, None, None]),
+        ("quorum", {"quorum": 2, "answers": "choices"}, Choices, 3, [0, 1, 2]),
+        ("council", {"chair": 2}, Choices, 1, [None, None, 0]),
+        ("council", {"chair": 2, "answers": "choices"}, Choices, 3, [1, 2, 0]),
+    ],
+)
+def test_every_mode_has_its_arrangement(
+    mode: str, more: dict[str, object], kind: type, choices: int, own: list[int | None]
+) -> None:
+    arranged = arrangement(ToldTurn(mode, ["nas", "laptop", "tower"], **more).accepted)
+    assert isinstance(arranged, kind)
+    assert arranged.choices == choices
+    assert [arranged.choice_of(lane) for lane in range(3)] == own
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "expected"),
+    [
+        ("lane.sent", {"address": "default@nas", "attempt": 1}, None),
+        ("lane.text", {"text": "a"}, Text("a")),
+        ("lane.text", {"text": ""}, None),
+        ("lane.tool", {"progress": TOOL.progress}, TOOL),
+        ("lane.done", {"finish_reason": "length"}, End("length")),
+        ("lane.done", {}, STOP),
+        ("lane.failed", {"code": "peer_failed", "message": "broke"}, End("error", "[failed: peer_failed] broke")),
+        ("lane.interrupted", {"code": "x", "message": "gone"}, End("error", "[interrupted: x] gone")),
+        ("lane.cancelled", {"reason": "lost_race"}, End("error", "[cancelled: lost_race]")),
+    ],
+)
+def test_events_of_a_lane_are_read(name: str, data: dict[str, object], expected: LaneEvent | None) -> None:
+    turn = ToldTurn("", ["nas"])
+    if name != "lane.sent":
+        turn.send()
+    lane = turn.turn.lanes[0]
+    assert lane_event(turn.note(name, 0, **data), lane) == expected
+
+
+def test_who_cannot_approve_is_told_what_was_denied_for_that() -> None:
+    turn = ToldTurn("", ["nas"], transports=["runs"])
+    turn.send()
+    denied = {"choice": "deny", "by": "switchboard"}
+    lane = turn.turn.lanes[0]
+
+    def told(asked: dict[str, str], by: dict[str, str]) -> LaneEvent | None:
+        assert lane_event(turn.note("lane.approval", 0, approval="a", **asked), lane) is None
+        said = lane_event(turn.events[-1]._replace(name="lane.approved", data={"approval": "a", **by}), lane)
+        turn.note("lane.approved", 0, approval="a", **by)
+        return said
+
+    words = "which a chat client cannot give; /api/turns can]\n\n"
+    assert told({"command": "rm -r x"}, denied) == Note(
+        f"[approval denied: the agent asked for leave to run `rm -r x`, {words}"
+    )
+    turn.say(0, "well")
+    assert told({}, denied) == Note(f"\n\n[approval denied: the agent asked for leave, {words}")
+    assert told({"command": "rm -r x"}, {"choice": "once", "by": "me"}) is None
 
 
 def test_usage_is_summed_over_lanes_that_told_theirs() -> None:
-    assert summed_usage(results()) == {"prompt_tokens": 2, "completion_tokens": 4, "total_tokens": 6}
-
-
-def test_when_every_lane_failed_in_the_same_way_the_turn_failed_in_that_way() -> None:
-    same = EveryLaneFailed([("default@nas", PeerBusy("a")), ("default@tower", PeerBusy("b"))])
-    assert (same.status, same.code, same.started) == (429, "peer_busy", "no")
-    assert same.words == "default@nas: a; default@tower: b"
-    assert same.retry_after is None
-    later = PeerBusy("b")
-    later.retry_after = "3"
-    assert EveryLaneFailed([("default@nas", PeerBusy("a")), ("default@tower", later)]).retry_after == "3"
-    mixed = EveryLaneFailed([("default@nas", PeerBusy("a")), ("default@tower", PeerOutcomeUnknown("b"))])
-    assert (mixed.status, mixed.code, mixed.started) == (502, "every_lane_failed", "unknown")
-
-
-def test_the_frame_that_ends_a_broken_stream_is_an_openai_error() -> None:
-    error = {"message": "gone", "type": "peer_error", "param": None, "code": "peer_outcome_unknown"}
-    assert loaded(error_frame(PeerOutcomeUnknown("gone"))) == {"error": error}
+    usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+    assert summed_usage([usage, None, {}, {**usage, "prompt_tokens": None}]) == {
+        "prompt_tokens": 1,
+        "completion_tokens": 4,
+        "total_tokens": 6,
+    }
