@@ -113,6 +113,7 @@ class Fleet:
             "LISTEN_ADDRESS": LOOPBACK,
             "PORT": str(self._port),
             "PEERS_FILE": str(peers_file),
+            "DATABASE_FILE": str(peers_file.with_name("switchboard.db")),
             "SECRETS_FOLDER": str(self._secrets),
         }
         await self._start("coordinator", "switchboard", "serve", prefix="COORDINATOR", env=coordinator)

@@ -147,6 +147,7 @@ class Switchboard:
             "LISTEN_ADDRESS": LOOPBACK,
             "PORT": str(self._port),
             "PEERS_FILE": str(peers_file),
+            "DATABASE_FILE": str(peers_file.with_name("switchboard.db")),
             "SECRETS_FOLDER": str(self._secrets),
         }
         await self._start("coordinator", "switchboard", prefix="COORDINATOR", env=coordinator)
