@@ -427,3 +427,16 @@ async def test_a_look_at_a_machine_that_is_away_is_short(tmp_path: Path, monkeyp
         began = time.monotonic()
         await lookout.look()
         assert time.monotonic() - began < 1
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_turn_to_a_machine_that_is_away_fails_at_once(stage: Stage) -> None:
+    with away() as port:
+        stage.peer("nas", port)
+        await stage.start()
+        began = time.monotonic()
+        refused = await stage.ask("nas", "hi")
+        took = time.monotonic() - began
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "peer_unavailable")
+    assert refused.headers["x-switchboard-started"] == "no"
+    assert took < 0.5, "promised are 50 ms; a connect would have taken 5 s"
