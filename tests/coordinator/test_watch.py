@@ -302,7 +302,7 @@ class Lookout:
         self.breaker = Breaker()
         credential = Credential("coordinator", SecretFile(private(folder / "password", PASSWORD)))
         self.peer = Peer("nas", entry, Pool("127.0.0.1", port), credential, self.breaker)
-        self.roster = Roster(PeersFile(peers={"nas": entry}))
+        self.roster = Roster(PeersFile.model_validate({"peers": {"nas": entry}}))
         self._watch = watch.Watch(self.roster)
 
     async def __aenter__(self) -> "Lookout":
