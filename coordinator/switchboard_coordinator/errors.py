@@ -12,9 +12,10 @@
     ├── JournalUnavailable 503  journal_unavailable   no new turn is taken: disk full, locked or corrupt
     ├── JournalNeeded      400  journal_needed        resume, detach and Idempotency-Key need one
     ├── TurnNotFound       404  turn_not_found
-    ├── Conflict           409  idempotency_key_conflict, session_peer_mismatch, approval_not_pending, turn_over
+    ├── Conflict           409  idempotency_key_conflict, session_peer_mismatch, approval_not_pending
     ├── TurnCancelled      409  turn_cancelled
     ├── DeadlineExceeded   504  deadline_exceeded
+    ├── Told                    any of these, as a turn's journal keeps it
     ├── EveryLaneFailed    502  every_lane_failed (or what all lanes have in common)
     └── PeerError               one lane's failure; the sentence names the peer
         ├── PeerUnavailable     503  peer_unavailable      refused, draining: did not start

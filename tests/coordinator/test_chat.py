@@ -10,12 +10,13 @@ from switchboard_coordinator.chat import (
     QUIET,
     ChatRequest,
     Finish,
-    Fold,
     Text,
     Tool,
+    head_of,
     is_done,
     read_frame,
     says_that_it_failed,
+    whole_of,
 )
 from switchboard_coordinator.errors import MalformedRequest
 
@@ -174,23 +175,48 @@ def test_the_end_mark_is_known_in_every_spelling() -> None:
     assert not is_done(frame(chunk({"content": "[DONE]"})))
 
 
-def test_a_folded_stream_is_the_json_of_an_agent() -> None:
-    fold = Fold()
-    for raw in (
-        b": keepalive\n\n",
-        frame(chunk({"role": "assistant"})),
-        frame({"tool": "terminal"}, "hermes.tool.progress"),
-        frame(chunk({"content": "he"})),
-        frame(chunk({"content": "llo"})),
-        frame(chunk({}, "stop", usage={"total_tokens": 9})),
-        b"data: [DONE]\n\n",
-    ):
-        fold.feed(raw)
-    assert list(fold.completion().items()) == [
+def test_an_answer_put_together_is_the_json_of_an_agent() -> None:
+    head = head_of(frame(chunk({"role": "assistant"})))
+    assert head == {"id": "chatcmpl-1", "created": 7, "model": "m"}
+    end = {"completion": head, "finish_reason": "length", "usage": {"total_tokens": 9}}
+    assert list(whole_of("hello", end).items()) == [
         ("id", "chatcmpl-1"),
         ("object", "chat.completion"),
         ("created", 7),
         ("model", "m"),
-        ("choices", [{"index": 0, "message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}]),
+        ("choices", [{"index": 0, "message": {"role": "assistant", "content": "hello"}, "finish_reason": "length"}]),
         ("usage", {"total_tokens": 9}),
     ]
+
+
+@pytest.mark.parametrize(
+    "raw", [b": keepalive\n\n", frame({"tool": "x", "id": "1"}, "hermes.tool.progress"), b"data: 1\n\n"]
+)
+def test_only_a_chunk_has_a_head(raw: bytes) -> None:
+    assert head_of(raw) == {}
+
+
+def test_who_is_asked_can_be_said_beside_the_body() -> None:
+    asked = ChatRequest.parse(b'{"messages":[{"role":"user"}],"stream":true}', "work@nas")
+    assert asked.model == "work@nas"
+    assert json.loads(asked.for_peer("work")) == {"model": "work", "messages": [{"role": "user"}], "stream": True}
+    assert ChatRequest.parse(body(model="tower"), "nas").model == "nas"
+
+
+def test_other_messages_take_the_place_of_the_clients_own() -> None:
+    raw = b'{"model":"nas","messages":[{"role":"user","content":"hi"}],"temperature":1.50}'
+    sent = ChatRequest.parse(raw).for_peer("work", [{"role": "user", "content": "what was missed, hi"}])
+    assert json.loads(sent)["messages"] == [{"role": "user", "content": "what was missed, hi"}]
+    assert b'"temperature":1.50}' in sent
+
+
+def test_the_question_is_what_the_user_said_last() -> None:
+    messages = [
+        {"role": "user", "content": "first"},
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "look"}, {"type": "image_url"}, {"type": "text", "text": "here"}],
+        },
+        {"role": "assistant", "content": "no"},
+    ]
+    assert ChatRequest.parse(body(messages=messages)).question == "look\nhere"

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 from switchboard_coordinator import errors
-from switchboard_coordinator.errors import EveryLaneFailed, PeerError, SwitchboardError
+from switchboard_coordinator.errors import EveryLaneFailed, PeerError, SwitchboardError, Told
 
-PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"
+PROJECT = Path(__file__).parents[2]
+PROTOCOL = PROJECT / "docs" / "protocol.md"
 
 
 def all_errors(error: type[SwitchboardError] = SwitchboardError) -> Iterator[type[SwitchboardError]]:
@@ -30,6 +31,12 @@ def documented() -> dict[str, tuple[str, str]]:
     return rows
 
 
+def conflicts() -> set[str]:
+    """The codes that a `Conflict` is given anywhere."""
+    sources = (PROJECT / "coordinator" / "switchboard_coordinator").glob("*.py")
+    return {code for source in sources for code in re.findall(r'Conflict\(\s*"(\w+)"', source.read_text())}
+
+
 FIXED = [
     error
     for error in all_errors()
@@ -39,7 +46,13 @@ FIXED = [
 
 @pytest.mark.parametrize("error", FIXED, ids=lambda error: error.__name__)
 def test_every_error_stands_in_the_protocol_as_it_is(error: type[SwitchboardError]) -> None:
-    assert documented()[error.code] == (str(error.status), error.started)
+    status, started = documented()[error.code]
+    assert (status, started.partition(",")[0]) == (str(error.status), error.started)
+
+
+def test_every_conflict_stands_in_the_protocol() -> None:
+    assert len(conflicts()) >= 3
+    assert {documented()[code] for code in conflicts()} == {("409", "no")}
 
 
 def test_errors_whose_code_depends_stand_there_too() -> None:
@@ -50,7 +63,8 @@ def test_errors_whose_code_depends_stand_there_too() -> None:
 
 
 def test_the_protocol_has_no_code_that_is_never_given() -> None:
-    given = {error.code for error in all_errors()} | {"not_found", "method_not_allowed"}
+    given = {error.code for error in all_errors()} | conflicts()
+    given |= {"not_found", "method_not_allowed", "quorum_missed"}
     assert documented().keys() == given
 
 
@@ -91,3 +105,13 @@ def test_a_turn_has_started_as_far_as_any_of_its_lanes_did() -> None:
     lanes: list[tuple[str, SwitchboardError]] = [("a", errors.PeerTimeout("x")), ("b", errors.PeerOutcomeUnknown("y"))]
     assert EveryLaneFailed(lanes).started == "unknown"
     assert EveryLaneFailed([*lanes, ("c", errors.PeerFailed("z"))]).started == "yes"
+
+
+def test_an_error_that_the_journal_kept_is_told_as_it_was() -> None:
+    rejected = errors.PeerRejected("nas refuses it", status=422, code="odd", param="messages[0]")
+    busy = errors.PeerBusy("nas is busy")
+    busy.retry_after = "7"
+    for error in (rejected, busy, errors.PeerOutcomeUnknown("it may have run"), errors.InternalError("a fault")):
+        again = Told(error.told())
+        assert again.envelope() == error.envelope()
+        assert (again.status, again.started, again.retry_after) == (error.status, error.started, error.retry_after)

@@ -90,12 +90,12 @@ def test_a_rotated_key_is_good_for_the_same_and_the_old_one_ends_after_the_overl
 
 def test_a_rotation_never_makes_an_old_key_live_longer(connection: Connection) -> None:
     give(connection, "me", "sk-1")
-    keys.rotate(connection, "me", "sk-2", overlap_seconds=10, actor="uid:0", now=1000.0)
-    keys.rotate(connection, "me", "sk-3", overlap_seconds=DAY, actor="uid:0", now=1001.0)
-    assert [key.grant.expires_at for key in keys.all_keys(connection)] == [1010.0, 1001.0 + DAY, None]
-    _, old = keys.rotate(connection, "me", "sk-4", overlap_seconds=0, actor="uid:0", now=1002.0)
+    keys.rotate(connection, "me", "sk-2", overlap_seconds=10, actor="uid:0", now=1001.0)
+    keys.rotate(connection, "me", "sk-3", overlap_seconds=DAY, actor="uid:0", now=1002.0)
+    assert [key.grant.expires_at for key in keys.all_keys(connection)] == [1011.0, 1002.0 + DAY, None]
+    _, old = keys.rotate(connection, "me", "sk-4", overlap_seconds=0, actor="uid:0", now=1003.0)
     assert len(old) == 3
-    assert [key.state(1002.0) for key in keys.all_keys(connection)] == ["expired", "expired", "expired", "live"]
+    assert [key.state(1003.0) for key in keys.all_keys(connection)] == ["expired", "expired", "expired", "live"]
 
 
 def test_who_has_no_key_that_counts_has_nothing_to_rotate(connection: Connection) -> None:

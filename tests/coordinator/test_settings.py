@@ -18,6 +18,8 @@ def test_an_address_is_enough() -> None:
     assert (settings.port, settings.allow_untrusted_bind, settings.drain_seconds) == (9120, False, 20.0)
     assert settings.peers_file == Path("/etc/switchboard/peers.yaml")
     assert settings.consumers_file == Path("/run/switchboard/secrets/consumers")
+    assert settings.database_file == Path("/var/lib/switchboard/switchboard.db")
+    assert (settings.journal, settings.journal_days, settings.journal_megabytes) == ("on", 30.0, 2048)
 
 
 def test_every_setting_has_its_variable() -> None:
@@ -27,6 +29,10 @@ def test_every_setting_has_its_variable() -> None:
         "ALLOW_UNTRUSTED_BIND": "yes",
         "PEERS_FILE": "/a",
         "SECRETS_FOLDER": "/b",
+        "DATABASE_FILE": "/c",
+        "JOURNAL": "off",
+        "JOURNAL_DAYS": "0.5",
+        "JOURNAL_MEGABYTES": "7",
         "DRAIN_SECONDS": "1.5",
     }
     settings = load(CoordinatorSettings, {PREFIX + name: value for name, value in values.items()})
@@ -36,6 +42,10 @@ def test_every_setting_has_its_variable() -> None:
         "allow_untrusted_bind": True,
         "peers_file": "/a",
         "secrets_folder": "/b",
+        "database_file": "/c",
+        "journal": "off",
+        "journal_days": 0.5,
+        "journal_megabytes": 7,
         "drain_seconds": 1.5,
     }
     with pytest.raises(ValidationError):
@@ -46,10 +56,21 @@ def test_all_mistakes_are_told_at_once_by_variable() -> None:
     with pytest.raises(MistakesFound) as caught:
         load(
             CoordinatorSettings,
-            {PREFIX + "PORT": "0", PREFIX + "DRAIN_SECONDS": "-1", PREFIX + "PEER_FILE": "x", "SWITCHBOARD_URL": "x"},
+            {
+                PREFIX + "PORT": "0",
+                PREFIX + "DRAIN_SECONDS": "-1",
+                PREFIX + "JOURNAL": "no",
+                PREFIX + "JOURNAL_DAYS": "0",
+                PREFIX + "JOURNAL_MEGABYTES": "0",
+                PREFIX + "PEER_FILE": "x",
+                "SWITCHBOARD_URL": "x",
+            },
         )
     assert sorted(caught.value.problems) == [
         f"{PREFIX}DRAIN_SECONDS must be greater than 0",
+        f"{PREFIX}JOURNAL must be 'on' or 'off'",
+        f"{PREFIX}JOURNAL_DAYS must be greater than 0",
+        f"{PREFIX}JOURNAL_MEGABYTES must be at least 1",
         f"{PREFIX}LISTEN_ADDRESS is missing: set it",
         f"{PREFIX}PEER_FILE is not known, did you mean `{PREFIX}PEERS_FILE`?",
         f"{PREFIX}PORT must be at least 1",
