@@ -26,7 +26,9 @@ from .journal import Journal
 from .openai import ChatCompletions, Models
 from .peer import Peer
 from .peers_file import PeersFile
+from .raw import METHODS, Raw
 from .remote_agent import Invoke
+from .responses import Responses
 from .roster import Roster
 from .roster_events import RosterEvents
 from .roster_surface import RosterSurface
@@ -85,12 +87,15 @@ def create_app(settings: CoordinatorSettings, peers: PeersFile, consumers: Consu
             await engine.dispose()
 
     models, turn_surface = Models(roster), TurnSurface(intake, turns)
-    roster_surface = RosterSurface(roster, admission)
+    roster_surface, raw = RosterSurface(roster, admission), Raw(known, roster, admission)
     app = Starlette(
         routes=[
             Route("/v1/models", models.all, methods=["GET"]),
             Route("/v1/models/{id}", models.one, methods=["GET"]),
             Route("/v1/chat/completions", ChatCompletions(intake, turns), methods=["POST"]),
+            Route("/v1/responses", Responses(known, roster, admission), methods=["POST"]),
+            Route("/peers/{peer}/v1/{path:path}", raw, methods=METHODS),
+            Route("/peers/{peer}/profiles/{profile}/v1/{path:path}", raw, methods=METHODS),
             Route("/api/turns", turn_surface.begin, methods=["POST"]),
             Route("/api/turns", turn_surface.all, methods=["GET"]),
             Route("/api/turns/{id}", turn_surface.one, methods=["GET"]),

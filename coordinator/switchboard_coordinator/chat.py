@@ -40,7 +40,7 @@ class ChatRequest:
         """
         try:
             text = body.decode()
-            values, spans = _members(text)
+            values, spans = members(text)
         except RecursionError:
             raise MalformedRequest("the body is nested too deeply") from None
         except ValueError as error:
@@ -51,9 +51,7 @@ class ChatRequest:
         messages = values.get("messages")
         if not isinstance(messages, list) or not messages or not all(isinstance(entry, dict) for entry in messages):
             raise MalformedRequest("`messages` must be a list of message objects, and not empty", param="messages")
-        stream = values.get("stream", False)
-        is_stream = stream is True or str(stream).lower() in _TRUE
-        return cls(model, is_stream, parse_options(values.get("switchboard")), text, spans)
+        return cls(model, is_true(values.get("stream")), parse_options(values.get("switchboard")), text, spans)
 
     @property
     def messages_json(self) -> bytes:
@@ -109,7 +107,12 @@ def text_of(message: Mapping[str, Any]) -> str:
     return content if isinstance(content, str) else ""
 
 
-def _members(text: str) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
+def is_true(value: object) -> bool:
+    """Whether an agent takes this for true."""
+    return value is True or str(value).lower() in _TRUE
+
+
+def members(text: str) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
     """The members of a JSON object and where each value stands; a key that is there twice is refused."""
     decoder = json.JSONDecoder()
     values: dict[str, Any] = {}

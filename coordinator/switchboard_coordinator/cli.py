@@ -21,6 +21,7 @@ from .app import create_app
 from .consumers import Consumers
 from .consumers_file import read_consumers
 from .database import DatabaseError
+from .edge import BrokenOff
 from .exits import EX_CONFIG, EX_FAILED, EX_USAGE
 from .exits import stop as _stop
 from .lane_printer import Piece
@@ -51,7 +52,7 @@ def main() -> None:
 def serve() -> None:
     """Run the coordinator; the environment is its configuration."""
     settings, peers, consumers = _configuration()
-    logs.configure()
+    logs.configure(expected=(BrokenOff,))
     try:
         coordinator = create_app(settings, peers, consumers)
         listener = open_listener(settings.listen_address, settings.port)

@@ -87,6 +87,10 @@ class Asked:
         return asked
 
 
+class BrokenOff(Exception):
+    """Raised where an answer that has begun must not end as if it were whole: the server cuts the connection."""
+
+
 class Edge:
     """Wraps the whole application."""
 
@@ -124,6 +128,8 @@ class Edge:
             else:
                 error = self._stranger(scope, headers.get(b"authorization"))
                 await error_response(scope, error)(scope, receive, sending)
+        except BrokenOff:
+            raise
         except Exception:
             _log.exception("fault", request_id=asked.request_id)
             if status:
@@ -153,9 +159,9 @@ class Edge:
 
 
 def error_response(scope: MutableMapping[str, Any], error: SwitchboardError) -> Response:
-    """An error as the path's surface tells it: OpenAI's envelope on `/v1/*`, RFC 9457 elsewhere."""
+    """An error as the path's surface tells it: OpenAI's envelope on `/v1/*` and `/peers/*`, RFC 9457 elsewhere."""
     Asked.of(scope).line["code"] = error.code
-    is_openai = scope["path"].startswith("/v1/")
+    is_openai = scope["path"].startswith(("/v1/", "/peers/"))
     headers = {"x-switchboard-started": error.started}
     if error.retry_after:
         headers["retry-after"] = error.retry_after

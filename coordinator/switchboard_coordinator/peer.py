@@ -15,7 +15,7 @@ from .chat import is_done
 from .credential import Credential
 from .errors import PeerBadResponse, PeerOutcomeUnknown, PeerUnavailable
 from .peers_file import PeerEntry
-from .refusal import broken, is_wrong_password, refused, wrong_password
+from .refusal import broken, is_the_proxys, is_wrong_password, refused, wrong_password
 from .sse import FrameSplitter, FrameTooLong
 
 REFUSAL_LIMIT_BYTES = 64 * 1024
@@ -116,14 +116,33 @@ class Peer:
                 await stream.settle()
 
     @asynccontextmanager
-    async def events(self, profile: str, path: str) -> AsyncIterator[Frames]:
+    async def raw(
+        self, method: bytes, profile: str, target: bytes, headers: Headers, body: bytes
+    ) -> AsyncIterator[Answer]:
+        """Send a request to the agent's API and open its answer, whatever its status; `target` begins with `/v1/`.
+
+        Raises:
+            PeerError: what went wrong, whether before or while the answer came; a wrong secret, and whatever else the
+                proxy answers in the agent's place.
+        """
+        address = Address(profile, self.name)
+        path = f"/p/{profile}{target.decode('latin-1')}"
+        async with self._asked(method, path, address, headers, body) as answer:
+            if answer.status == 401 or is_the_proxys(answer.headers):
+                await self._check(answer, address)
+            yield answer
+
+    @asynccontextmanager
+    async def events(
+        self, profile: str, path: str, *, method: bytes = b"GET", headers: Headers = (), body: bytes = b""
+    ) -> AsyncIterator[Frames]:
         """Open an event stream of the agent's.
 
         Raises:
             PeerError: what went wrong, whether before or while it came.
         """
         address = Address(profile, self.name)
-        async with self._asked(b"GET", f"/p/{profile}{path}", address, (), b"") as answer:
+        async with self._asked(method, f"/p/{profile}{path}", address, headers, body) as answer:
             await self._check(answer, address, 200)
             _check_is_stream(answer, address)
             yield Frames(answer, address)

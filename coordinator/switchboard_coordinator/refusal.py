@@ -29,6 +29,11 @@ def is_wrong_password(status: int, headers: Headers) -> bool:
     return status == 401 and any(name.lower() == b"www-authenticate" for name, _ in headers)
 
 
+def is_the_proxys(headers: Headers) -> bool:
+    """Whether a proxy of ours answered in its agent's place: of an agent's answer it drops this header."""
+    return any(name.lower() == b"x-switchboard-started" for name, _ in headers)
+
+
 def broken(error: RelayError, address: Address, place: str) -> PeerError:
     """What a failure of the connection to `place` means."""
     peer = address.peer
