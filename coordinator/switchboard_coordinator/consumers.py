@@ -62,7 +62,7 @@ class Consumers:
         self._scopes = scopes
         self._clock = clock
         self._by_digest = {digest: Consumer(name, scopes) for digest, name in names.items()}
-        self._kept: list[Key] = []
+        self._stamp: tuple[object, ...] | None = None
         self._revoked: dict[str, str] = {}
         self._is_open = False
 
@@ -125,10 +125,11 @@ class Consumers:
 
     async def _look(self, engine: AsyncEngine) -> None:
         async with engine.connect() as connection:
+            stamp = await connection.run_sync(keys.stamp)
+            if stamp == self._stamp:
+                return
             kept = await connection.run_sync(keys.all_keys)
-        if kept == self._kept and self._is_open:
-            return
-        self._kept = kept
+        self._stamp = stamp
         self._by_digest = {key.digest: _consumer(key) for key in kept if key.revoked_at is None}
         self._revoked = {key.digest: key.consumer for key in kept if key.revoked_at is not None}
 

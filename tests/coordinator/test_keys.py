@@ -136,6 +136,21 @@ def test_names_never_seen_are_taken_in_and_whoever_was_seen_stays_as_the_databas
     ]
 
 
+def test_every_change_shows_in_the_stamp(connection: Connection) -> None:
+    stamps = [keys.stamp(connection)]
+    give(connection, "me", "sk-1", Grant(ASKING, expires_at=1000.0 + DAY))
+    stamps.append(keys.stamp(connection))
+    keys.rotate(connection, "me", "sk-2", overlap_seconds=3600, actor="uid:0", now=1001.0)
+    stamps.append(keys.stamp(connection))
+    for which in (keys.all_keys(connection)[0].id, "me"):
+        keys.revoke(connection, which, actor="uid:0", now=1002.0)
+        stamps.append(keys.stamp(connection))
+    keys.take_in(connection, {digest_of(b"sk-3"): "you"}, ASKING, 1003.0)
+    stamps.append(keys.stamp(connection))
+    assert len({*stamps}) == len(stamps)
+    assert keys.stamp(connection) == stamps[-1]
+
+
 def test_every_change_is_in_the_audit_log(connection: Connection) -> None:
     first = give(connection, "me", "sk-1")
     second, _ = keys.rotate(connection, "me", "sk-2", overlap_seconds=DAY, actor="uid:7", now=1001.0)
