@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from agent_client import NO_CERTIFICATES
 from recorded.exchanges import RECORDED_KEY, Exchange, exchanges, frame_shapes, frames, shape, stable
 from switchboard_mock_agent.agent import MockAgent
 
@@ -20,7 +21,7 @@ PARTLY = {"/health/detailed", "/api/status"}
 
 @pytest.fixture
 async def agent() -> AsyncIterator[MockAgent]:
-    async with MockAgent("peer-a", key=RECORDED_KEY, profiles=("default", "worker")) as agent:
+    async with MockAgent("peer-a", key=RECORDED_KEY, profiles=("default", "worker"), subscribe_seconds=0.05) as agent:
         yield agent
 
 
@@ -55,7 +56,7 @@ RECORDED = [
 async def ask(port: int, recorded: Exchange) -> httpx.Response:
     """Send a recorded request."""
     headers = {name: value for name, value in recorded.headers.items() if name not in ("Content-Length", "Host")}
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, verify=NO_CERTIFICATES) as client:
         request = client.build_request(
             recorded.method, f"http://127.0.0.1:{port}/", headers=headers, content=recorded.content or None
         )
@@ -165,7 +166,7 @@ async def test_the_messages_of_a_session_are_told_as_by_the_real_one(agent: Mock
     (recorded,) = (one for one in exchanges("api-21-sessions") if one.path.endswith("/messages"))
     headers = {"authorization": f"Bearer {RECORDED_KEY}", "x-hermes-session-id": "sess-1"}
     url = f"http://127.0.0.1:{agent.api_port}"
-    async with httpx.AsyncClient(base_url=url, trust_env=False, headers=headers) as client:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_CERTIFICATES, headers=headers) as client:
         real = json.loads(recorded.body)
         for message in real["data"]:
             if message["role"] == "user":
@@ -224,7 +225,7 @@ async def busy(agent: MockAgent) -> AsyncIterator[None]:
     headers = {"authorization": f"Bearer {agent.key}"}
     url = f"http://127.0.0.1:{agent.api_port}/v1/chat/completions"
     async with (
-        httpx.AsyncClient(trust_env=False, headers=headers) as client,
+        httpx.AsyncClient(trust_env=False, verify=NO_CERTIFICATES, headers=headers) as client,
         client.stream("POST", url, json=body) as answer,
     ):
         assert answer.status_code == 200

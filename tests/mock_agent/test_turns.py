@@ -143,6 +143,12 @@ async def test_of_many_turns_the_newest_are_kept() -> None:
         assert [turn.text for turn in agent.turns][-2:] == ["turn 5", "turn 6"]
         assert len(agent.turns) <= 4
         assert agent.executed("turn 6") == agent.turns[-1:]
+        for _ in range(5):
+            await asking.post(CHAT, json=body("the same"), headers={"x-hermes-session-id": "s"})
+        assert len((await asking.get("/api/sessions/s/messages")).json()["data"]) <= 4
+        for number in range(3):
+            await asking.post(CHAT, json=body("hi"), headers={"x-hermes-session-id": f"t{number}"})
+        assert (await asking.get("/api/sessions/s/messages")).status_code == 404
 
 
 async def test_a_degraded_agent_says_so_and_answers_all_the_same() -> None:

@@ -22,7 +22,7 @@ class Api:
     def __init__(self, gateway: Gateway, record: Record) -> None:
         self._gateway = gateway
         self._record = record
-        self._turns = Turns(gateway, record, Sessions())
+        self._turns = Turns(gateway, record, Sessions(record.keep))
         self._responses = Responses(self._turns, ResponseStore())
 
     def app(self) -> web.Application:

@@ -17,9 +17,13 @@ from .work import ToolCompleted, ToolStarted
 
 
 class Sessions:
-    """Messages in the members and the order of `GET /api/sessions/{id}/messages`."""
+    """Messages in the members and the order of `GET /api/sessions/{id}/messages`.
 
-    def __init__(self) -> None:
+    With `keep`, no more than so many sessions are kept, and of each the newest messages.
+    """
+
+    def __init__(self, keep: int | None = None) -> None:
+        self._keep = keep
         self._messages: dict[tuple[str, str], list[Message]] = {}
         self._ids = itertools.count(1)
 
@@ -37,7 +41,13 @@ class Sessions:
         message |= dict.fromkeys(("tool_call_id", "tool_calls", "tool_name"))
         message |= {"timestamp": time.time(), "token_count": None}
         message |= dict.fromkeys(("finish_reason", "reasoning", "reasoning_content"))
-        self._messages.setdefault((profile, session), []).append(message | more)
+        messages = self._messages.setdefault((profile, session), [])
+        messages.append(message | more)
+        if self._keep is not None:
+            if len(messages) > 2 * self._keep:
+                del messages[: -self._keep]
+            while len(self._messages) > self._keep:
+                del self._messages[next(iter(self._messages))]
 
     def keep_call(self, profile: str, session: str, step: ToolStarted) -> None:
         """The agent asks for a tool."""
