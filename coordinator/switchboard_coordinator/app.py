@@ -32,19 +32,23 @@ from .responses import Responses
 from .roster import Roster
 from .roster_events import RosterEvents
 from .roster_surface import RosterSurface
+from .serve import Drain
 from .settings import CoordinatorSettings
 from .turn_surface import TurnEvents, TurnSurface
 from .turns import Turns
 from .watch import Watch
 
 
-def create_app(settings: CoordinatorSettings, peers: PeersFile, consumers: Consumers) -> Starlette:
+def create_app(
+    settings: CoordinatorSettings, peers: PeersFile, consumers: Consumers, drain: Drain | None = None
+) -> Starlette:
     """The coordinator for these peers and consumers; connections are opened in its lifespan and later.
 
     Raises:
         SecretError: a password file is not fit for use.
         DatabaseError: the database is not.
     """
+    drain = drain or Drain(0.0)
     roster = Roster(peers)
     known = {
         name: Peer(
@@ -79,7 +83,7 @@ def create_app(settings: CoordinatorSettings, peers: PeersFile, consumers: Consu
         try:
             yield
         finally:
-            await turns.close()
+            await turns.close(drain.seconds_left)
             await _end(*keeping)
             await _end(writing)
             for peer in known.values():
@@ -103,7 +107,7 @@ def create_app(settings: CoordinatorSettings, peers: PeersFile, consumers: Consu
             Route("/api/turns/{id}/cancel", turn_surface.cancel, methods=["POST"]),
             Route("/api/turns/{id}/approvals/{approval}", turn_surface.approve, methods=["POST"]),
             Route("/api/peers", roster_surface.all, methods=["GET"]),
-            Route("/api/peers/events", RosterEvents(roster, roster_surface), methods=["GET"]),
+            Route("/api/peers/events", RosterEvents(roster, roster_surface, drain), methods=["GET"]),
             Route("/api/peers/{peer}", roster_surface.one, methods=["GET"]),
             Route("/api/groups", roster_surface.groups, methods=["GET"]),
             Route("/api/audit", AuditSurface(audit).page, methods=["GET"]),

@@ -27,6 +27,7 @@ from .exits import stop as _stop
 from .lane_printer import Piece
 from .peers_file import PeersFile, read_peers, schema
 from .peers_table import peers_table
+from .serve import Drain
 from .serve import serve as serve_app
 from .settings import CoordinatorSettings
 
@@ -53,12 +54,13 @@ def serve() -> None:
     """Run the coordinator; the environment is its configuration."""
     settings, peers, consumers = _configuration()
     logs.configure(expected=(BrokenOff,))
+    drain = Drain(settings.drain_seconds)
     try:
-        coordinator = create_app(settings, peers, consumers)
+        coordinator = create_app(settings, peers, consumers, drain)
         listener = open_listener(settings.listen_address, settings.port)
     except (ListenError, DatabaseError) as error:
         _stop(EX_CONFIG, str(error))
-    serve_app(coordinator, listener, drain_seconds=settings.drain_seconds)
+    serve_app(coordinator, listener, drain)
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -22,11 +22,15 @@ from .errors import (
     SwitchboardError,
 )
 from .live import LiveTurn
+from .peer import Peer
 
 _log = structlog.get_logger("switchboard")
 
 PATIENCE_SECONDS = 600.0
 """So long a lane goes on offering itself to a peer that is busy."""
+
+POSITION_SECONDS = 0.5
+"""Where it stands in a queue is told no more often than this."""
 
 
 @dataclass(slots=True)
@@ -73,12 +77,15 @@ class LaneTask:
         candidates: Sequence[Address],
         conversation: Conversation,
         admission: Admission,
+        peers: Mapping[str, Peer],
     ) -> None:
         self._live = live
         self._index = index
         self._candidates = candidates
         self._conversation = conversation
         self._admission = admission
+        self._peers = peers
+        self._told_at = 0.0
         self._reason: str | None = None
         self._task: asyncio.Task[Any] | None = None
         self._began = time.perf_counter()
@@ -131,9 +138,10 @@ class LaneTask:
         left = list(self._candidates)
         attempt = 0
         while True:
-            address = left[0]
+            address = next((each for each in left if self._admission.free(each.peer)), left[0])
             attempt += 1
             try:
+                self._peers[address.peer].check_there()
                 async with self._admission.place(address.peer, self._live.consumer, self._waits):
                     end = await self._ask(address, attempt)
             except PeerError as error:
@@ -145,7 +153,7 @@ class LaneTask:
                 ):
                     raise
                 if not is_sent or not isinstance(error, PeerBusy):
-                    left.pop(0)
+                    left.remove(address)
                     if not left:
                         raise
                 elif time.perf_counter() - self._began > PATIENCE_SECONDS:
@@ -169,7 +177,11 @@ class LaneTask:
             raise
 
     def _waits(self, waiting: Waiting) -> None:
-        self._note("lane.queued", position=waiting.position, expected_wait_seconds=waiting.expected_wait_seconds)
+        now = time.perf_counter()
+        if now - self._told_at >= POSITION_SECONDS:
+            self._told_at = now
+            told = {"position": waiting.position, "expected_wait_seconds": waiting.expected_wait_seconds}
+            self._note("lane.queued", **told)
 
     def _end(self, end: LaneEnd) -> None:
         told = {"usage": end.usage, "duration_ms": self._duration_ms(), "finish_reason": end.finish_reason, **end.more}

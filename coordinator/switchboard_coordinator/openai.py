@@ -1,7 +1,6 @@
 """The OpenAI surface: models and chat completions. A client reads its turn; the turn goes on as its policy says."""
 
 import asyncio
-import functools
 import time
 
 from starlette.requests import Request
@@ -10,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 from switchboard_relay import Client, Headers, leaving_with_client
 
 from .address import Address
-from .chat import whole_of
+from .chat import is_done, whole_of
 from .chunks import Completion
 from .edge import Asked
 from .errors import ModelNotFound
@@ -22,11 +21,8 @@ from .reply import BODY_LIMIT_BYTES, QUIET_SECONDS, Reply, failures_told
 from .roster import Roster
 from .routing import model_ids
 from .session import SESSION_HEADERS
-from .turn import OVER, Event
-from .turns import ONE_LANE, Turns
-
-CLIENT_LEFT = "client_left"
-
+from .turn import Event
+from .turns import CLIENT_LEFT, ONE_LANE, Asking, Turns
 
 _BEFORE_AN_ANSWER = frozenset(
     (
@@ -95,36 +91,33 @@ class ChatCompletions:
         tap = _Tap(reply) if chat.is_stream and not plan.mode else None
         live, is_joined = await self._turns.open(asking, tap)
         asked.line["turn"] = live.id
-        reply.headers = functools.partial(_who, live, scope["headers"])
-        is_tapped = tap is not None and not is_joined and live.turn.lanes[0].transport == "chat"
-        async with leaving_with_client(client):
-            if is_tapped and tap is not None:
-                await _pass_through(live, reply, tap)
-            elif chat.is_stream:
-                await self._show(live, chat.model, reply)
-            else:
-                await self._fold(live, chat.model, reply)
-        if live.turn.state in OVER:
-            asked.line["outcome"] = live.turn.state
-        elif client.has_left:
-            self._left(live, asking.policy, tap)
+        asked_headers = scope["headers"]
+        reply.headers = _who(live, asked_headers)
+        is_tapped = not is_joined and live.turn.lanes[0].transport == "chat"
+        with self._turns.attended(live):
+            async with leaving_with_client(client):
+                if tap is not None and is_tapped:
+                    await _pass_through(live, reply, tap)
+                elif chat.is_stream:
+                    await self._show(live, asking, asked_headers, reply)
+                else:
+                    await self._fold(live, asking, asked_headers, reply)
+            if tap is not None:
+                tap.is_open = False
+            if live.is_over:
+                asked.line["outcome"] = live.turn.state
 
-    def _left(self, live: LiveTurn, policy: str, tap: "_Tap | None") -> None:
-        if tap is not None:
-            tap.is_open = False
-        task = self._turns.task(live.id)
-        if task is not None and policy == "cancel" and live.readers == 0:
-            task.cancel(CLIENT_LEFT)
-
-    async def _show(self, live: LiveTurn, model: str, reply: Reply) -> None:
+    async def _show(self, live: LiveTurn, asking: Asking, asked: Headers, reply: Reply) -> None:
         """A turn's events as chunks, as they come."""
-        completion = Completion(live.id, live.turn.accepted, model=model, created=int(time.time()))
+        completion = Completion(live.id, live.turn.accepted, model=asking.chat.model, created=int(time.time()))
         reader = Reader(live, self._turns.journal)
         frames: list[bytes] = []
         while events := await _next(reader, reply):
             for event in events:
                 frames += completion.frames(event)
             if reply.is_begun or not all(event.name in _BEFORE_AN_ANSWER for event in events):
+                if not reply.is_begun:
+                    reply.headers = _who(live, asked)  # now it is known who took the turn
                 await reply.begin()
                 await reply.show(frames)
                 frames = []
@@ -134,16 +127,17 @@ class ChatCompletions:
         await reply.show(frames)
         await reply.end()
 
-    async def _fold(self, live: LiveTurn, model: str, reply: Reply) -> None:
+    async def _fold(self, live: LiveTurn, asking: Asking, asked: Headers, reply: Reply) -> None:
         """The whole answer as JSON; a single lane's as the agent would have sent it."""
         await asyncio.shield(live.over)
         turn = live.turn
+        reply.headers = _who(live, asked)
         if turn.state != "done":
             raise failure_of(turn)
         if not turn.accepted["mode"] and turn.lanes[0].transport == "chat":
             await reply.whole(whole_of(turn.lanes[0].text, turn.lanes[0].end))
             return
-        completion = Completion(live.id, turn.accepted, model=model, created=int(time.time()))
+        completion = Completion(live.id, turn.accepted, model=asking.chat.model, created=int(time.time()))
         reader = Reader(live, self._turns.journal)
         while events := await reader.next():
             for event in events:
@@ -159,8 +153,9 @@ async def _pass_through(live: LiveTurn, reply: Reply, tap: "_Tap") -> None:
     if tap.held:
         await reply.begin()
         await reply.show(tap.held)
-        await reply.end()
-        return
+        if is_done(tap.held[-1]):
+            await reply.end()
+            return
     raise failure_of(live.turn)
 
 

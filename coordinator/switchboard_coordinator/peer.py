@@ -96,6 +96,17 @@ class Peer:
         """Close what is idle."""
         self._pool.close()
 
+    def check_there(self) -> None:
+        """Raise PeerUnavailable at once where a connect is known to be in vain."""
+        if self.breaker.is_away(asyncio.get_running_loop().time()):
+            raise self._away()
+
+    def _away(self) -> PeerUnavailable:
+        return PeerUnavailable(
+            f"{self.name} takes no connection at {self.place}, as a moment ago: is the machine awake and on the "
+            "tailnet, and its proxy running?"
+        )
+
     @asynccontextmanager
     async def chat(self, profile: str, body: bytes, headers: Headers) -> AsyncIterator[ChatStream]:
         """Send one chat request, which must ask for a stream, and open its answer.
@@ -183,10 +194,7 @@ class Peer:
         self, method: bytes, path: str, address: Address, headers: Headers, body: bytes
     ) -> AsyncIterator[Answer]:
         if self.breaker.refuses(asyncio.get_running_loop().time()):
-            raise PeerUnavailable(
-                f"{self.name} takes no connection at {self.place}, as a moment ago: is the machine awake and on the "
-                "tailnet, and its proxy running?"
-            )
+            raise self._away()
         credential = self.credential.header()
         if credential is None:
             raise wrong_password(self.name)

@@ -11,7 +11,6 @@ from .errors import MalformedRequest
 from .failure import failure_of
 from .intake import Intake
 from .reply import BODY_LIMIT_BYTES, Reply, failures_told
-from .turn import OVER
 from .turns import Turns
 
 
@@ -42,11 +41,10 @@ class Invoke:
                 raise MalformedRequest("`target` is one address here, such as nas or work@nas", param="target")
             began = time.perf_counter()
             live, _ = await self._turns.open(asking)
-            async with leaving_with_client(client):
-                await asyncio.shield(live.over)
-            task = self._turns.task(live.id)
-            if task is not None and live.turn.state not in OVER:
-                task.cancel("client_left")
+            with self._turns.attended(live):
+                async with leaving_with_client(client):
+                    await asyncio.shield(live.over)
+            if not live.is_over:
                 return
             if live.turn.state != "done":
                 raise failure_of(live.turn)

@@ -1,7 +1,7 @@
 """One answer on its way to one client: whole, or frame by frame, or an error in the shape that still fits."""
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import orjson
@@ -30,8 +30,8 @@ class Reply:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.is_begun = False
-        self.headers: Callable[[], Headers] = tuple
-        """Asked, when the answer begins, what it says of itself beside its type."""
+        self.headers: Headers = ()
+        """What the answer says of itself, beside its type."""
         self._sent_at = time.monotonic()
         self._scope = scope
         self._receive = receive
@@ -41,7 +41,7 @@ class Reply:
         """Start a stream, if it is not begun: from here on its status is 200."""
         if not self.is_begun:
             self.is_begun = True
-            headers = [*_STREAM_HEADERS, *self.headers()]
+            headers = [*_STREAM_HEADERS, *self.headers]
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
 
     async def show(self, frames: list[bytes]) -> None:
@@ -63,14 +63,14 @@ class Reply:
     async def whole(self, value: object, *, status: int = 200) -> None:
         """Send one JSON value."""
         body = orjson.dumps(value)
-        head = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *self.headers()]
+        head = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *self.headers]
         await self._send({"type": "http.response.start", "status": status, "headers": head})
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def fail(self, error: SwitchboardError) -> None:
         """Say what went wrong: as a status where none is out yet, else as the last frame, with no end mark."""
         response = error_response(self._scope, error)
-        response.raw_headers += self.headers()
+        response.raw_headers += self.headers
         if not self.is_begun:
             await response(self._scope, self._receive, self._send)
             return

@@ -12,6 +12,7 @@ from . import sse
 from .reply import BODY_LIMIT_BYTES, Reply, failures_told
 from .roster import Roster
 from .roster_surface import RosterSurface
+from .serve import Drain
 
 QUIET_SECONDS = 4.0
 """After so long without a change a comment says that the line is still there; promised are five seconds."""
@@ -49,12 +50,13 @@ class Changes:
 class RosterEvents:
     """The endpoint."""
 
-    def __init__(self, roster: Roster, surface: RosterSurface) -> None:
+    def __init__(self, roster: Roster, surface: RosterSurface, drain: Drain) -> None:
         self._roster = roster
         self._surface = surface
+        self._drain = drain
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One `peers.snapshot`, then a `peer.changed` with the whole peer at every change, until the client leaves."""
+        """One `peers.snapshot`, then a `peer.changed` with the whole peer at every change, until one of us leaves."""
         reply = Reply(scope, receive, send)
         client = Client(receive)
         async with failures_told(reply):
@@ -66,8 +68,9 @@ class RosterEvents:
     async def _tell(self, reply: Reply, changes: Changes) -> None:
         await reply.begin()
         await reply.show([_frame("peers.snapshot", self._surface.snapshot())])
-        while True:
+        while not self._drain.has_begun:
             await reply.show(await self._frames(changes))
+        await reply.end()
 
     async def _frames(self, changes: Changes) -> list[bytes]:
         try:

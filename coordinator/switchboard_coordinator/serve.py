@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -9,6 +10,7 @@ import uvicorn
 if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable, MutableMapping
+    from types import FrameType
 
     Message = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[Message]]
@@ -21,18 +23,46 @@ CLEAN_UP_SECONDS = 5.0
 """How long requests that were cut at the end of the drain may take to release what they hold."""
 
 
-def serve(app: "App", listener: "socket.socket", drain_seconds: float) -> None:
-    """Answer requests until SIGTERM or SIGINT, then take no more and give running answers `drain_seconds` to end.
+class Drain:
+    """How long what runs may go on after the signal to stop."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._end: float | None = None
+
+    def begin(self) -> None:
+        """The signal came."""
+        if self._end is None:
+            self._end = time.monotonic() + self.seconds
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the signal came: what would never end by itself is to end now."""
+        return self._end is not None
+
+    @property
+    def seconds_left(self) -> float:
+        """What is left of it; none where no signal came: then somebody else decided to stop."""
+        return 0.0 if self._end is None else max(0.0, self._end - time.monotonic())
+
+
+def serve(app: "App", listener: "socket.socket", drain: Drain) -> None:
+    """Answer requests until SIGTERM or SIGINT, then take no more and give running answers their time to end.
 
     Returns when everything is released. Must run in the main thread, where signals arrive; raises SystemExit(3) when
     the app's lifespan does not start.
     """
     config = server_config(app)
-    config.timeout_graceful_shutdown = drain_seconds  # type: ignore[assignment]  # uvicorn hands it to asyncio.wait_for
+    config.timeout_graceful_shutdown = drain.seconds  # type: ignore[assignment]  # uvicorn hands it to asyncio.wait_for
     server = uvicorn.Server(config)
     config.app = _release_first(app, server.server_state.tasks)
     # uvicorn raises the signal once more for whoever handled it before; the default would end us with 143, not 0.
-    before = {number: signal.signal(number, server.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def stop(number: int, frame: "FrameType | None") -> None:
+        drain.begin()
+        server.handle_exit(number, frame)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         server.run(sockets=[listener])
     finally:

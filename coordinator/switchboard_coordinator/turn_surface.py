@@ -141,20 +141,10 @@ class TurnEvents:
             asked = Asked.of(scope)
             live = await self._turns.find(request.path_params["id"], asked.consumer)
             cursor = Cursor.parse(request.query_params.get("after") or request.headers.get("last-event-id") or "0")
-            reply.headers = lambda: ((b"x-switchboard-turn", live.id.encode("ascii")),)
-            live.readers += 1
-            try:
+            reply.headers = ((b"x-switchboard-turn", live.id.encode("ascii")),)
+            with self._turns.attended(live):
                 async with leaving_with_client(client):
                     await self._read(live, cursor, reply)
-            finally:
-                live.readers -= 1
-                self._last_left(live)
-
-    def _last_left(self, live: LiveTurn) -> None:
-        """Under the policy `cancel` a turn ends with its last reader."""
-        task = self._turns.task(live.id)
-        if task is not None and live.readers == 0 and live.turn.accepted.get("policy") == "cancel":
-            task.cancel("client_left")
 
     async def _read(self, live: LiveTurn, cursor: "Cursor", reply: Reply) -> None:
         await reply.begin()

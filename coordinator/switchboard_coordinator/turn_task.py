@@ -60,6 +60,11 @@ class TurnTask:
             if lane in (None, index):
                 task.cancel(reason)
 
+    @property
+    def outlives_us(self) -> bool:
+        """Whether everything of it that is not over goes on without this process, as a run that is on record."""
+        return all(lane.is_over or lane.run_id is not None for lane in self.live.turn.lanes)
+
     async def close(self) -> None:
         """This process ends: break off, noting what is known."""
         assert self._task is not None  # noqa: S101 - started by whoever made it

@@ -4,7 +4,8 @@ import asyncio
 import hashlib
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,6 +43,7 @@ from .turn_task import TurnTask
 KEY_SECONDS = 24 * 3600.0
 """So long an Idempotency-Key stands for its turn."""
 
+CLIENT_LEFT = "client_left"
 ONE_LANE = ("", "any")
 """The modes whose turn is one lane, and moves its session."""
 
@@ -166,7 +168,7 @@ class Turns:
 
     def _add(self, task: TurnTask, candidates: Sequence[Address], conversation: Conversation) -> None:
         index = len(task.lanes)
-        task.add(LaneTask(task.live, index, candidates, conversation, self._admission), conversation)
+        task.add(LaneTask(task.live, index, candidates, conversation, self._admission, self._peers), conversation)
 
     def _accept(self, live: LiveTurn, asking: Asking, plan: Plan) -> None:
         transports = [asking.transport or self._transports[address.peer] for address in plan.lanes]
@@ -234,6 +236,18 @@ class Turns:
             raise Conflict("idempotency_key_conflict", "this Idempotency-Key came with another request before")
         return known[1] if known else await self._past(row)
 
+    @contextmanager
+    def attended(self, live: LiveTurn) -> Iterator[None]:
+        """A client is there in this block. Under the policy `cancel` a turn ends with its last one."""
+        live.readers += 1
+        try:
+            yield
+        finally:
+            live.readers -= 1
+            task = self._tasks.get(live.id)
+            if task is not None and live.readers == 0 and live.turn.accepted["policy"] == "cancel":
+                task.cancel(CLIENT_LEFT)
+
     # Finding.
 
     def task(self, turn_id: str) -> TurnTask | None:
@@ -290,8 +304,13 @@ class Turns:
                 error = PeerOutcomeUnknown(f"{address} was at work when the coordinator ended; it may have run")
             live.note("lane.interrupted", index, **error.told())
 
-    async def close(self) -> None:
-        """This process ends: break off what still runs."""
+    async def close(self, drain_seconds: float) -> None:
+        """This process ends: let what still runs end by itself for so long, and break off the rest."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(drain_seconds):
+                for task in list(self._tasks.values()):
+                    if not task.outlives_us:
+                        await asyncio.shield(task.live.over)
         async with asyncio.TaskGroup() as closing:
             for task in list(self._tasks.values()):
                 closing.create_task(task.close())

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from typing import Any
 
 import structlog
-from switchboard_coordinator.serve import serve
+from switchboard_coordinator.serve import Drain, serve
 from switchboard_service import logs
 from switchboard_service.listen import open_listener
 
@@ -56,5 +56,5 @@ if __name__ == "__main__":
     logs.configure(expected=(Expected,))
     listener = open_listener(ip_address("127.0.0.1"), 0)
     print(listener.getsockname()[1], flush=True)
-    serve(app, listener, drain_seconds=float(sys.argv[1]))
+    serve(app, listener, Drain(float(sys.argv[1])))
     print("returned", flush=True)

@@ -21,6 +21,7 @@ from switchboard_coordinator.peers_file import parse_peers
 from switchboard_coordinator.roster import Roster
 from switchboard_coordinator.roster_events import RosterEvents
 from switchboard_coordinator.roster_surface import RosterSurface
+from switchboard_coordinator.serve import Drain
 from waiting import until
 
 PEERS = """\
@@ -85,7 +86,7 @@ async def board() -> AsyncIterator[Board]:
     surface = RosterSurface(roster, admission)
     routes = [
         Route("/api/peers", surface.all),
-        Route("/api/peers/events", RosterEvents(roster, surface)),
+        Route("/api/peers/events", RosterEvents(roster, surface, Drain(0))),
         Route("/api/peers/{peer}", surface.one),
         Route("/api/groups", surface.groups),
     ]
@@ -137,7 +138,7 @@ async def test_a_reader_that_is_slow_misses_states_but_no_peer_and_delays_nobody
             await may_go_on.wait()
 
     scope = {"type": "http", "path": "/api/peers/events"}
-    slow = asyncio.create_task(RosterEvents(board.roster, RosterSurface(board.roster))(scope, receive, send))
+    slow = asyncio.create_task(RosterEvents(board.roster, RosterSurface(board.roster), Drain(0))(scope, receive, send))
     await until(lambda: len(sent) == 2, seconds=5)
     async with board.reader() as quick:
         await quick.next()
