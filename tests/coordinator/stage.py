@@ -18,6 +18,7 @@ from switchboard_coordinator.app import create_app
 from switchboard_coordinator.consumers_file import add_consumer, read_consumers
 from switchboard_coordinator.peers_file import read_peers
 from switchboard_coordinator.settings import CoordinatorSettings
+from switchboard_coordinator.turn import OVER
 from switchboard_mock_agent.agent import MockAgent
 from switchboard_proxy.settings import Profile, ProxySettings
 from waiting import until
@@ -142,6 +143,7 @@ class Stage:
         self.folder = folder
         self.secrets = folder / "secrets"
         self.peers_file = folder / "peers.yaml"
+        self.database_file = folder / "switchboard.db"
         self.url = ""
         self.key = ""
         self.client: httpx.AsyncClient
@@ -218,15 +220,18 @@ class Stage:
         private(self.secrets / f"{name}_password", password)
         self._peers[name] = {"host": "127.0.0.1", "port": port, "password_file": f"{name}_password", **entry}
 
-    async def start(self, *, watched: bool = True) -> None:
-        """Start the coordinator and wait until it has looked at every peer once."""
+    async def start(self, *, watched: bool = True, **settings: Any) -> None:
+        """Start the coordinator and wait until it has looked at every peer once; `settings` are an operator's."""
         self.peers_file.write_text(yaml.safe_dump({"peers": self._peers}, sort_keys=False))
         self.key = add_consumer(self.secrets / "consumers", "me")
-        settings = CoordinatorSettings(
-            listen_address=ip_address("127.0.0.1"), peers_file=self.peers_file, secrets_folder=self.secrets,
-            database_file=self.folder / "switchboard.db",
+        chosen = CoordinatorSettings(
+            listen_address=ip_address("127.0.0.1"),
+            peers_file=self.peers_file,
+            secrets_folder=self.secrets,
+            database_file=self.database_file,
+            **settings,
         )
-        app = create_app(settings, read_peers(self.peers_file), read_consumers(settings.consumers_file))
+        app = create_app(chosen, read_peers(self.peers_file), read_consumers(chosen.consumers_file))
         self.url = await self._stack.enter_async_context(serving(app))
         self.client = await self._stack.enter_async_context(self.client_of(self.key))
         if watched:
@@ -240,6 +245,10 @@ class Stage:
     async def _has_looked(self) -> bool:
         return all(peer["since"] for peer in (await self.peers()).values())
 
+    async def was_looked_at(self, name: str) -> bool:
+        """Whether the coordinator knows how this peer is."""
+        return (await self.peers())[name]["since"] is not None
+
     async def peers(self) -> dict[str, Any]:
         """`GET /api/peers`, by name."""
         answer = await self.client.get("/api/peers")
@@ -252,6 +261,32 @@ class Stage:
     async def ask(self, model: str, text: str, *, headers: dict[str, str] | None = None, **more: Any) -> httpx.Response:
         """One question whose answer comes whole."""
         return await self.client.post("/v1/chat/completions", json=question(model, text, **more), headers=headers)
+
+    async def begin(self, to: str, text: str, *, headers: dict[str, str] | None = None, **more: Any) -> httpx.Response:
+        """`POST /api/turns`."""
+        return await self.client.post("/api/turns", json={"to": to, "text": text, **more}, headers=headers)
+
+    async def turn(self, turn_id: str) -> dict[str, Any]:
+        """`GET /api/turns/{id}`."""
+        answer = await self.client.get(f"/api/turns/{turn_id}")
+        answer.raise_for_status()
+        told: dict[str, Any] = answer.json()
+        return told
+
+    async def ended(self, turn_id: str) -> dict[str, Any]:
+        """The same, once it is over."""
+        await until(lambda: self._is_over(turn_id), seconds=WAIT_SECONDS)
+        return await self.turn(turn_id)
+
+    async def _is_over(self, turn_id: str) -> bool:
+        return (await self.turn(turn_id))["state"] in OVER
+
+    async def events(self, turn_id: str, after: str = "0") -> list[dict[str, Any]]:
+        """`GET /api/turns/{id}/events` from there to the end."""
+        answer = await self.client.get(f"/api/turns/{turn_id}/events", params={"after": after})
+        answer.raise_for_status()
+        frames = [frame + b"\n\n" for frame in answer.content.split(b"\n\n")[:-1]]
+        return Heard(answer.status_code, answer.headers, frames).chunks
 
     @asynccontextmanager
     async def stream(self, model: str, text: str, **more: Any) -> AsyncIterator[httpx.Response]:

@@ -1,13 +1,15 @@
 """Whose failure is it? Each kind with its code, its status and a sentence that names the peer."""
 
+import asyncio
 import functools
 import socket
 from typing import Any
 
 import pytest
 from coordinator.stage import OddPeer, Stage, heard, refusal, streaming
-from switchboard_coordinator import app
-from switchboard_coordinator.transport import Transport
+from switchboard_coordinator import app, watch
+from switchboard_mock_agent.agent import MockAgent
+from switchboard_relay import Pool
 from waiting import until
 
 ROLE = b'data: {"id":"1","choices":[{"index":0,"delta":{"role":"assistant"},"finish_reason":null}]}\n\n'
@@ -38,7 +40,8 @@ async def test_refused(stage: Stage, stream: bool) -> None:
 
 
 async def test_connect_timeout(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "Transport", functools.partial(Transport, connect_seconds=0.2))
+    monkeypatch.setattr(app, "Pool", functools.partial(Pool, connect_seconds=0.2))
+    monkeypatch.setattr(watch, "CONNECT_SECONDS", 1.0)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -47,10 +50,11 @@ async def test_connect_timeout(stage: Stage, monkeypatch: pytest.MonkeyPatch) ->
             one.setblocking(False)
             one.connect_ex(listener.getsockname())
         stage.peer("tower", listener.getsockname()[1])
-        await stage.start()
+        await stage.start(watched=False)
         *kind, words = await failure(stage, "tower", stream=True)
         assert kind == [504, "peer_timeout", "no"]
         assert "awake" in words
+        await until(lambda: stage.was_looked_at("tower"), seconds=10)
         peer = (await stage.peers())["tower"]
         assert (peer["state"], peer["round_trip_ms"]) == ("down", None)
         assert "does not answer" in peer["detail"]
@@ -105,17 +109,28 @@ async def test_the_profile_is_not_served(stage: Stage, stream: bool) -> None:
 
 
 @both
-async def test_the_agent_is_at_its_limit(stage: Stage, stream: bool) -> None:
+async def test_an_agent_at_its_limit_is_sent_the_turn_again_when_it_has_room(stage: Stage, stream: bool) -> None:
     agent = await stage.machine("nas", agent_turns=1)
     await stage.start()
     async with stage.stream("nas", "!!delay=0.05 !!repeat=4000 tick") as running:
-        await anext(running.aiter_bytes())
-        answer = await stage.ask("nas", "hi", stream=stream)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "peer_busy")
-    assert answer.headers["retry-after"] == "1"
-    assert answer.headers["x-switchboard-started"] == "no"
-    assert "Too many concurrent runs" in answer.json()["error"]["message"]
-    await until(lambda: agent.turns[0].state == "interrupted", seconds=5)
+        pieces = running.aiter_bytes()
+        await anext(pieces)
+        asking = asyncio.create_task(stage.ask("nas", "hi", stream=stream))
+        await until(lambda: len(turns_asked(agent)) == 2, seconds=5)
+    answer = await asking
+    assert answer.status_code == 200
+    text = (await heard(answer)).text if stream else answer.json()["choices"][0]["message"]["content"]
+    assert text == "[nas] echo: hi"
+    assert [turn.text for turn in agent.turns] == ["!!delay=0.05 !!repeat=4000 tick", "hi"], "each was executed once"
+    told = await stage.turn(answer.headers["x-switchboard-turn"])
+    assert told["lanes"][0]["attempts"] == 2
+    names = [event["event"] for event in await stage.events(told["id"])]
+    assert names[:4] == ["turn.accepted", "lane.sent", "lane.refused", "lane.queued"]
+    assert names[4:].count("lane.sent") == 1
+
+
+def turns_asked(agent: MockAgent) -> list[str]:
+    return [request.path for request in agent.requests if request.path.endswith("/chat/completions")]
 
 
 DRAINING = b'{"error":{"message":"the gateway is draining","type":"server_error","code":"gateway_draining"}}'

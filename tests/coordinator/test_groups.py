@@ -90,11 +90,15 @@ async def test_a_lane_that_breaks_off_says_so_and_the_others_go_on(stage: Stage)
     told = await stage.hear("all@fleet", "ping", **CHOICES)
     assert told.is_whole
     assert told.text_of(0) == "[nas] echo: ping"
-    assert told.text_of(1).startswith("half an ansdefault@odd: [failed: peer_outcome_unknown] default@odd ended its")
+    assert told.text_of(1).startswith(
+        "half an ans\n\ndefault@odd: [interrupted: peer_outcome_unknown] default@odd ended its"
+    )
     whole = (await stage.ask("all@fleet", "ping")).json()
     sections = whole["choices"][0]["message"]["content"].split("### ")
-    assert any(part.startswith("default@odd\n\nhalf an ans\n\n[failed: peer_outcome_unknown]") for part in sections)
-    assert [lane["state"] for lane in whole["switchboard"]["lanes"]] == ["done", "failed"]
+    assert any(
+        part.startswith("default@odd\n\nhalf an ans\n\n[interrupted: peer_outcome_unknown]") for part in sections
+    )
+    assert [lane["state"] for lane in whole["switchboard"]["lanes"]] == ["done", "interrupted"]
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -121,20 +125,32 @@ async def test_lanes_that_failed_in_different_ways_have_a_code_for_all(stage: St
     assert odd.turns == 1
 
 
-async def test_a_stream_in_which_every_agent_failed_ends_with_an_error_and_no_end_mark(stage: Stage) -> None:
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_turn_in_which_every_agent_failed_before_it_said_a_word_has_a_status(
+    stage: Stage, stream: bool
+) -> None:
     await stage.machine("nas")
     await stage.start()
-    told = await stage.hear("all@fleet", "!!fail=401 x")
+    answer = await stage.ask("all@fleet", "!!fail=401 x", stream=stream)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (502, "peer_failed")
+    assert "HTTP 401" in error["message"]
+
+
+async def test_a_stream_in_which_every_agent_broke_off_ends_with_an_error_and_no_end_mark(stage: Stage) -> None:
+    await stage.odd("odd", streaming(HALF))
+    await stage.start()
+    told = await stage.hear("all@fleet", "ping")
     assert told.status == 200
     assert not told.is_whole
-    assert told.chunks[-1]["error"]["code"] == "peer_failed"
-    assert "HTTP 401" in told.chunks[-1]["error"]["message"]
+    assert "half an ans" in told.text
+    assert told.chunks[-1]["error"]["code"] == "peer_outcome_unknown"
 
 
 async def test_comments_keep_the_line_warm_while_every_agent_is_silent(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("switchboard_coordinator.turns.QUIET_SECONDS", 0.05)
+    monkeypatch.setattr("switchboard_coordinator.openai.QUIET_SECONDS", 0.05)
     await stage.machine("nas")
     await stage.start()
     told = await stage.hear("all@fleet", "!!silence=0.5 late")
@@ -145,7 +161,7 @@ async def test_comments_keep_the_line_warm_while_every_agent_is_silent(
 async def test_a_stream_begins_at_the_latest_when_nothing_was_heard_for_a_while(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("switchboard_coordinator.turns.QUIET_SECONDS", 0.05)
+    monkeypatch.setattr("switchboard_coordinator.openai.QUIET_SECONDS", 0.05)
     await stage.odd("mute", is_mute=True)
     stage.peer("tower", 9)
     await stage.start()

@@ -162,18 +162,24 @@ async def test_a_client_that_leaves_interrupts_the_agent(stage: Stage, stream: b
     await until(lambda: agent.turns[0].state == "interrupted", seconds=5)
 
 
-async def test_a_peer_runs_no_more_turns_at_once_than_it_may(stage: Stage) -> None:
+async def test_a_peer_runs_no_more_turns_at_once_than_it_may_and_the_next_one_waits(stage: Stage) -> None:
     agent = await stage.machine("nas", max_turns=1)
     await stage.start()
     async with stage.stream("nas", "!!delay=0.05 !!repeat=400 tick") as running:
-        await anext(running.aiter_bytes())
-        refused = await stage.ask("nas", "hi")
-        assert refused.status_code == 429
-        assert refused.headers["retry-after"] == "1"
-        assert refused.json()["error"]["code"] == "peer_busy"
-        assert "nas" in refused.json()["error"]["message"]
-    await until(lambda: agent.turns[0].state == "interrupted", seconds=5)
-    assert (await stage.ask("nas", "hi")).status_code == 200
+        pieces = running.aiter_bytes()
+        await anext(pieces)
+        waiting = (await stage.begin("nas", "hi")).json()["id"]
+        queued = await stage.turn(waiting)
+        assert (queued["state"], queued["lanes"][0]["attempts"]) == ("queued", 0)
+        assert len(agent.turns) == 1
+    told = await stage.ended(waiting)
+    assert (told["state"], told["lanes"][0]["text"]) == ("done", "[nas] echo: hi")
+    await until(lambda: [turn.state for turn in agent.turns] == ["interrupted", "finished"], seconds=5)
+    names = [event["event"] for event in await stage.events(waiting)]
+    assert names[:3] == ["turn.accepted", "lane.queued", "lane.sent"]
+
+
+MODES = ("any", "first", "all", "quorum", "council")
 
 
 def client_of(stage: Stage) -> openai.AsyncOpenAI:
@@ -188,7 +194,9 @@ async def test_openais_own_sdk_works_unmodified(stage: Stage) -> None:
     said = "[nas] echo: how are you how are you how are you how are you"
     async with client_of(stage) as client:
         models = [model.id async for model in client.models.list()]
-        assert models == ["default@nas", "all@fleet", "all@home"]
+        groups = [f"{mode}@{group}" for group in ("fleet", "home") for mode in MODES]
+        assert models[0] == "default@nas"
+        assert sorted(models[1:]) == sorted(groups)
         assert (await client.models.retrieve("all@fleet")).id == "all@fleet"
         whole = await client.chat.completions.create(model="nas", messages=messages)
         assert whole.choices[0].message.content == said
