@@ -67,8 +67,9 @@ class Scopes:
 
     def allows(self, needed: Address | Group | Right) -> bool:
         """Whether one of the words covers this."""
-        parts = _parts(str(needed))
-        return any(_covers(word, parts) for word in self.words)
+        kind = ":" if isinstance(needed, Right) else "@"
+        head, _, tail = str(needed).partition(kind)
+        return any(_covers(word, kind, head, tail) for word in self.words)
 
     def __str__(self) -> str:
         return " ".join(self.words)
@@ -78,15 +79,10 @@ ASKING: Final = Scopes(("*",))
 EVERYTHING: Final = Scopes(("*", "raw:*", "cancel-others", "admin"))
 
 
-def _covers(word: str, needed: tuple[str, str, str]) -> bool:
-    kind, head, tail = _parts("*@*" if word == "*" else word)
-    return kind == needed[0] and head in ("*", needed[1]) and tail in ("*", needed[2])
-
-
-def _parts(word: str) -> tuple[str, str, str]:
-    """What joins the word's two sides, and the sides."""
-    for kind in "@:":
-        head, found, tail = word.partition(kind)
-        if found:
-            return kind, head, tail
-    return "", word, ""
+def _covers(word: str, kind: str, head: str, tail: str) -> bool:
+    if word == "*":
+        return kind == "@"
+    if ("@" in word) != (kind == "@"):
+        return False
+    own_head, _, own_tail = word.partition(kind)
+    return own_head in ("*", head) and own_tail in ("*", tail)

@@ -269,7 +269,7 @@ def test_settings_that_are_wrong_are_told_by_variable(shell: Shell, monkeypatch:
 
 
 def test_a_port_that_is_taken_is_told(tmp_path: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("switchboard_service.logs.configure", lambda: None)
+    monkeypatch.setattr("switchboard_service.logs.configure", lambda **_: None)
     with listening() as listener:
         port = listener.getsockname()[1]
         configured(tmp_path, monkeypatch, PORT=str(port))
@@ -280,7 +280,7 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path, shell: Shell, monkeypatch:
 def test_a_database_that_cannot_be_used_ends_the_start(
     tmp_path: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("switchboard_service.logs.configure", lambda: None)
+    monkeypatch.setattr("switchboard_service.logs.configure", lambda **_: None)
     with listening() as listener:
         port = listener.getsockname()[1]
     configured(tmp_path, monkeypatch, PORT=str(port), DATABASE_FILE=str(tmp_path / "no" / "switchboard.db"))

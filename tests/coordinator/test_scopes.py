@@ -51,6 +51,11 @@ def test_a_right_is_not_had_by_asking_whatever_peers_are_called(word: str, scope
     assert not Scopes.parse([scope]).allows(Right(word))
 
 
+@pytest.mark.parametrize("peer", ["a@b", "@", "*", "", "nas:x", "nas@nas"])
+def test_a_peer_that_is_named_like_no_peer_is_nobodys(peer: str) -> None:
+    assert not Scopes.parse(["*", "*@*", "default@nas", "raw:nas", "admin"]).allows(raw(peer))
+
+
 @given(st.sampled_from(MODES), st.from_regex(r"[a-z0-9][a-z0-9-]*", fullmatch=True))
 def test_the_word_of_a_group_allows_that_group(mode: str, name: str) -> None:
     group = Group(mode, name)
