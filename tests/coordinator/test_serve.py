@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from switchboard_coordinator.serve import serve
+from switchboard_coordinator.serve import Drain, serve
 from switchboard_service.listen import open_listener
 from waiting import until
 
