@@ -14,7 +14,7 @@ from waiting import until
 
 from .client import Caller
 from .exchanges import exchanges
-from .schedule import Ask, Schedule, Trouble, drawn
+from .schedule import Ask, Mode, Schedule, Trouble, drawn
 from .stage import FaultyStage, Machine, Slot
 from .verdict import Evidence, LaneEvidence, Told, findings, words
 
@@ -35,14 +35,14 @@ class Tally:
     """How clients were told of the end: a code, or what else it was."""
     found: dict[int, str] = field(default_factory=dict)
 
-    def note(self, schedule: Schedule, seen: Iterable[Evidence]) -> None:
+    def note(self, schedule: Schedule, seen: "Seen") -> None:
         """Judge one schedule and count it."""
         self.schedules += 1
-        wrong = []
-        for evidence in seen:
+        wrong = list(seen.leftovers)
+        for evidence in seen.turns:
             self.turns += 1
             self.executions += sum(lane.executions for lane in evidence.lanes)
-            self.kinds[evidence.told.code or evidence.told.kind] += 1
+            self.kinds[evidence.heard[-1].code or evidence.heard[-1].kind] += 1
             if found := findings(evidence):
                 wrong.append(words(found, evidence))
         if wrong:
@@ -94,51 +94,77 @@ def _looking_soon() -> Iterator[None]:
         yield
 
 
-async def run(schedule: Schedule, slot: Slot, caller: Caller) -> list[Evidence]:
-    """Let it happen, wait until everything is at rest, and tell what was seen of each turn."""
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of one schedule."""
+
+    turns: tuple[Evidence, ...]
+    leftovers: tuple[str, ...]
+    """What did not come to rest, in words."""
+
+
+async def run(schedule: Schedule, slot: Slot, caller: Caller) -> Seen:
+    """Let it happen, wait until everything is at rest, and tell what was seen."""
     async with asyncio.TaskGroup() as happening:
         for trouble in schedule.troubles:
             happening.create_task(_suffer(trouble, slot.machines[trouble.peer]))
         asked = [happening.create_task(_ask(ask, schedule.seed, slot, caller)) for ask in schedule.asks]
-    await until(lambda: slot.is_at_rest, seconds=REST_SECONDS)
-    await until(lambda: caller.finds(machine.name for machine in slot.machines), seconds=REST_SECONDS)
-    seen = [
-        _evidence(ask, ask.mark(schedule.seed), told.result(), slot)
+
+    async def is_over() -> bool:
+        return not any(slot.group in place for place in await caller.open_turns())
+
+    leftovers = []
+    for what, is_at_rest in (
+        ("a turn is not over", is_over),
+        ("an agent is at work, or bytes are on their way", lambda: slot.is_at_rest),
+        ("a peer is not found again", lambda: caller.finds(machine.name for machine in slot.machines)),
+    ):
+        try:
+            await until(is_at_rest, seconds=REST_SECONDS)
+        except TimeoutError:
+            leftovers.append(f"{what} after {REST_SECONDS:g} s")
+    turns = [
+        await _evidence(ask, schedule.seed, told.result(), slot, caller)
         for ask, told in zip(schedule.asks, asked, strict=True)
     ]
     for machine in slot.machines:
-        for hop in machine.hops.values():
-            hop.forget()
-    return seen
+        machine.forget()
+    return Seen(tuple(turns), tuple(leftovers))
 
 
 async def _suffer(trouble: Trouble, machine: Machine) -> None:
     await asyncio.sleep(trouble.at_ms / 1000)
     if trouble.fault is None:
-        with machine.draining():
+        with machine.draining(trouble.hop):
             await asyncio.sleep(trouble.for_ms / 1000)
     else:
         async with machine.hops[trouble.hop].suffering(trouble.fault):
             await asyncio.sleep(trouble.for_ms / 1000)
 
 
-async def _ask(ask: Ask, seed: int, slot: Slot, caller: Caller) -> Told:
+async def _ask(ask: Ask, seed: int, slot: Slot, caller: Caller) -> tuple[Told, ...]:
     await asyncio.sleep(ask.at_ms / 1000)
     model = slot.machines[ask.peer].name if ask.mode == "one" else f"{ask.mode}@{slot.group}"
     return await caller.ask(ask, model, ask.text(seed))
 
 
-def _evidence(ask: Ask, mark: str, told: Told, slot: Slot) -> Evidence:
-    machines = [slot.machines[ask.peer]] if ask.mode == "one" else slot.machines
-    return Evidence(ask, told, tuple(_lane(machine, mark) for machine in machines))
+async def _evidence(ask: Ask, seed: int, heard: tuple[Told, ...], slot: Slot, caller: Caller) -> Evidence:
+    turn = next((told.turn for told in heard if told.turn), None)
+    record = await caller.record(turn) if turn is not None else None
+    where: dict[Mode, list[tuple[Machine, ...]]]
+    where = {"one": [(slot.machines[ask.peer],)], "any": [slot.machines], "all": [(each,) for each in slot.machines]}
+    return Evidence(ask, heard, record, tuple(_lane(ask, seed, machines) for machines in where[ask.mode]))
 
 
-def _lane(machine: Machine, mark: str) -> LaneEvidence:
-    crossed = (exchange for crossing in machine.crossings for exchange in exchanges(crossing))
-    carried = [exchange for exchange in crossed if mark.encode() in exchange.body]
+def _lane(ask: Ask, seed: int, machines: tuple[Machine, ...]) -> LaneEvidence:
+    mark = ask.mark(seed)
+    crossings = [crossing for machine in machines for crossing in machine.crossings]
+    carried = [each for crossing in crossings for each in exchanges(crossing) if mark.encode() in each.body]
+    at_work = [machine.name for machine in machines for _ in machine.agent.executed(mark)]
     return LaneEvidence(
-        machine.name,
+        tuple(machine.name for machine in machines),
         tuple(sorted(carried, key=lambda exchange: exchange.at)),
-        sum(mark in turn.text for turn in machine.agent.turns),
-        has_unread=any(crossing.is_over and not crossing.asked.came for crossing in machine.crossings),
+        len(at_work),
+        ask.answer(seed, at_work[-1]) if at_work else "",
+        has_unread=any(crossing.is_over and not crossing.asked.came for crossing in crossings),
     )

@@ -1,6 +1,7 @@
 """What is asked and what goes wrong in one schedule, drawn from its seed. Pure."""
 
 import random
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,25 +9,41 @@ from doubles.faulty import Fault, Kind, Way
 
 PEERS = 3
 LAST_START_MS = 120
-MOST_TROUBLE_MS = 300
+LONGEST_TROUBLE_MS = 300
 
 Hop = Literal["proxy", "agent"]
 """The stretch that ends there: coordinator to proxy, or proxy to agent."""
-Mode = Literal["one", "all"]
+Mode = Literal["one", "any", "all"]
+Surface = Literal["chat", "turns"]
+"""`/v1/chat/completions`, or `POST /api/turns` and its events."""
 
 
 @dataclass(frozen=True)
 class Ask:
-    """One turn of one client."""
+    """One turn and its client.
+
+    Attributes:
+        peer: where it goes; a group's turn goes to all peers, or to any.
+        directives: what the mock agents are told to do with it.
+        again_after_ms: when the client asks the same once more, with the same Idempotency-Key.
+        leaves_after_ms: when the client goes away. The turn goes on without it where `is_detached`.
+        cancels_after_ms: when somebody cancels the turn.
+        deadline_ms: how long the turn may take.
+    """
 
     number: int
-    at_ms: int
-    mode: Mode
-    peer: int
-    """Where it goes; for a group's turn it does not count."""
-    is_stream: bool
-    directives: str
+    at_ms: int = 0
+    mode: Mode = "one"
+    peer: int = 0
+    surface: Surface = "chat"
+    transport: Literal["chat", "runs"] = "chat"
+    is_stream: bool = True
+    directives: str = ""
+    again_after_ms: int | None = None
     leaves_after_ms: int | None = None
+    is_detached: bool = False
+    cancels_after_ms: int | None = None
+    deadline_ms: int | None = None
 
     def mark(self, seed: int) -> str:
         """The text that no other turn has."""
@@ -36,17 +53,30 @@ class Ask:
         """What is asked."""
         return f"{self.directives} {self.mark(seed)}".strip()
 
+    def answer(self, seed: int, agent: str) -> str:
+        """What the mock agent of this name says to it."""
+        words = re.search("!!repeat=([0-9]+)", self.directives)
+        return f"[{agent}] echo: " + " ".join([self.mark(seed)] * (int(words[1]) if words else 1))
+
+    @property
+    def may_be_cancelled(self) -> bool:
+        """Whether somebody gives the turn up."""
+        leaves = self.leaves_after_ms is not None and not self.is_detached
+        return leaves or self.cancels_after_ms is not None or self.deadline_ms is not None
+
 
 @dataclass(frozen=True)
 class Trouble:
-    """Something that goes wrong for a while at one peer: a fault of a hop, or the proxy says that it is draining."""
+    """Something that goes wrong for a while at one peer.
+
+    A fault of the hop; where that is None, what stands at the hop's end says that it is draining.
+    """
 
     peer: int
     hop: Hop
     at_ms: int
     for_ms: int
     fault: Fault | None
-    """None: the proxy drains."""
 
 
 @dataclass(frozen=True)
@@ -62,41 +92,55 @@ def drawn(seed: int) -> Schedule:
     """The schedule of this seed."""
     chance = random.Random(seed)  # noqa: S311 - no secret
     asks = tuple(_ask(chance, number) for number in range(chance.choice((1, 1, 2, 3))))
-    peers = sorted({ask.peer for ask in asks})
-    troubles = tuple(_trouble(chance, chance.choice(peers)) for _ in range(chance.choice((0, 1, 1, 2, 3))))
+    asked = sorted({ask.peer for ask in asks})
+    troubles = tuple(_trouble(chance, chance.choice(asked)) for _ in range(chance.choice((0, 1, 1, 2, 3))))
     return Schedule(seed, asks, troubles)
 
 
 def _ask(chance: random.Random, number: int) -> Ask:
-    words = []
-    if chance.random() < 0.3:
-        words.append(f"!!silence={chance.choice((0.02, 0.1))}")
-    if chance.random() < 0.7:
-        words.append(f"!!delay={chance.choice((0.002, 0.01, 0.02))}")
-    if chance.random() < 0.5:
-        words.append(f"!!repeat={chance.randint(2, 5)}")
-    if chance.random() < 0.08:
-        words.append("!!die")
+    surface: Surface = chance.choice(("chat", "chat", "turns"))
+    has_key = chance.random() < 0.15
+    is_detached = surface == "turns" or (has_key and chance.random() < 0.5)
+    given_up = chance.choice(("leaves", "cancels", "deadline")) if chance.random() < 0.25 else ""
     return Ask(
         number,
         at_ms=chance.randint(0, LAST_START_MS),
-        mode="one" if chance.random() < 0.7 else "all",
+        mode=chance.choice(("one", "one", "one", "any", "all")),
         peer=chance.randrange(PEERS),
+        surface=surface,
+        transport="runs" if chance.random() < 0.35 else "chat",
         is_stream=chance.random() < 0.5,
-        directives=" ".join(words),
-        leaves_after_ms=chance.randint(1, 150) if chance.random() < 0.12 else None,
+        directives=_directives(chance),
+        again_after_ms=chance.choice((0, 5, 50, 300)) if has_key else None,
+        leaves_after_ms=chance.randint(1, 150) if given_up == "leaves" else None,
+        is_detached=is_detached and chance.random() < 0.7,
+        cancels_after_ms=chance.randint(0, 150) if given_up == "cancels" and surface == "turns" else None,
+        deadline_ms=chance.randint(5, 150) if given_up == "deadline" else None,
     )
 
 
+def _directives(chance: random.Random) -> str:
+    words = []
+    if chance.random() < 0.15:
+        words.append(f"!!hold={chance.choice((0.02, 0.1))}")
+    if chance.random() < 0.25:
+        words.append(f"!!silence={chance.choice((0.02, 0.1))}")
+    if chance.random() < 0.6:
+        words.append(f"!!delay={chance.choice((0.002, 0.01, 0.02))}")
+    if chance.random() < 0.5:
+        words.append(f"!!repeat={chance.randint(2, 5)}")
+    if chance.random() < 0.1:
+        words.append(chance.choice(("!!die", "!!cut")))
+    return " ".join(words)
+
+
 def _trouble(chance: random.Random, peer: int) -> Trouble:
-    hop: Hop = chance.choice(("proxy", "agent"))
-    is_draining = hop == "proxy" and chance.random() < 0.1
     return Trouble(
         peer,
-        hop,
+        hop=chance.choice(("proxy", "agent")),
         at_ms=chance.randint(0, LAST_START_MS),
-        for_ms=chance.randint(20, MOST_TROUBLE_MS),
-        fault=None if is_draining else _fault(chance),
+        for_ms=chance.randint(20, LONGEST_TROUBLE_MS),
+        fault=None if chance.random() < 0.1 else _fault(chance),
     )
 
 

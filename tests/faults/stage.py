@@ -33,13 +33,19 @@ class Machine:
     hops: dict[Hop, Faulty]
 
     @contextmanager
-    def draining(self) -> Iterator[None]:
-        """Its proxy takes nothing in this block, as between SIGTERM and its end."""
-        self.proxy.server.is_draining = True
+    def draining(self, hop: Hop) -> Iterator[None]:
+        """What stands at this hop's end takes no new turn in this block, as between SIGTERM and its end."""
+        what = self.proxy.server if hop == "proxy" else self.agent.gateway
+        what.is_draining = True
         try:
             yield
         finally:
-            self.proxy.server.is_draining = False
+            what.is_draining = False
+
+    def forget(self) -> None:
+        """Drop the record of connections that are over."""
+        for hop in self.hops.values():
+            hop.forget()
 
     @property
     def is_at_rest(self) -> bool:

@@ -1,8 +1,6 @@
 """What a turn must come to, judged by what crossed the wire and what the agents executed. Pure."""
 
-import json
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,8 +8,11 @@ from .exchanges import Exchange
 from .schedule import Ask
 
 UNKNOWN = "peer_outcome_unknown"
-DONE = "done"
+DONE, CANCELLED = "done", "cancelled"
 END_MARK = b"data: [DONE]\n\n"
+NOT_STARTED = frozenset(("peer_unavailable", "peer_busy", "agent_unreachable"))
+"""The codes that say so; other ways not to start are in no schedule."""
+_OF_THE_CANCELLED = frozenset(("turn_cancelled", "deadline_exceeded"))
 
 Known = Literal["not_started", "over", "unknown"]
 
@@ -21,17 +22,22 @@ def known(exchange: Exchange) -> Known:
 
     There is an exchange only where a connection was accepted, so the request may have left. Then it is
 
-    unknown       where no whole head came back; where the head of a stream came and not the stream's end mark; and
-                  where the proxy itself says `x-switchboard-started: unknown`;
+    unknown       where no whole head came back; where the head of a stream came and not the stream's end mark, or the
+                  head of an accepted run and not its whole body, which has the run's id; and where the proxy itself
+                  says `x-switchboard-started: unknown`;
     not_started   where a whole head refuses it: the proxy's `x-switchboard-started: no`, the agent's 401, 429 or 503;
-    over          where the end mark came, or the agent's whole head says anything else.
+    over          where the end mark or the run's id came, or the agent's whole head says anything else. A run whose id
+                  is known can be looked at until it has ended.
 
     A refusal's head is enough: what breaks off behind it does not take its word back.
     """
-    if exchange.status is None:
-        return "unknown"
-    if exchange.status == 200:
-        return "over" if END_MARK in exchange.answer else "unknown"
+    match exchange.status:
+        case None:
+            return "unknown"
+        case 200:
+            return "over" if END_MARK in exchange.answer else "unknown"
+        case 202:
+            return "over" if exchange.is_answer_whole else "unknown"
     started = exchange.headers.get("x-switchboard-started")
     if started is not None:
         return "not_started" if started == "no" else "unknown"
@@ -42,142 +48,153 @@ def known(exchange: Exchange) -> Known:
 class Told:
     """What a client heard at last.
 
-    whole    everything, with its end mark
-    error    an error with a code, as an answer of its own or as the last frame of a stream
+    whole    everything, with its end mark or last event
+    error    an error with a code, as an answer of its own or as the end of a stream
     left     nothing more: it went away
-    silence  neither, until the client's patience or the connection ended
+    silence  neither, until its patience or the connection ended
     """
 
     kind: Literal["whole", "error", "left", "silence"]
     text: str = ""
     code: str = ""
     started: str = ""
-    """`x-switchboard-started`, where the answer was an error of its own."""
+    """Whether the turn may have run, as far as an error told."""
     words: str = ""
-    lanes: tuple[tuple[str, str], ...] | None = None
-    """The peer of each lane and what became of it: `done` or a code. None: not told."""
+    turn: str = ""
+    """The turn's id, as far as it was told."""
+
+
+@dataclass(frozen=True)
+class LaneRecord:
+    """One lane as the coordinator tells it afterwards; `label` is done, cancelled, its state, or a failure's code."""
+
+    peer: str
+    label: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """The turn as the coordinator tells it afterwards."""
+
+    state: str
+    code: str
+    lanes: tuple[LaneRecord, ...]
 
 
 @dataclass(frozen=True)
 class LaneEvidence:
-    """What was seen of a turn at one peer."""
+    """What was seen of one lane.
 
-    peer: str
-    exchanges: tuple[Exchange, ...]
-    """That carried the turn from the coordinator, in order."""
-    executions: int
-    """How often its agent began to work on it."""
+    Attributes:
+        peers: where it may have gone.
+        exchanges: those that carried the turn from the coordinator, in order.
+        executions: how often an agent began to work on it.
+        said: all that the agent says that worked on it.
+        has_unread: a peer's hop reset connections before it read anything: one of them may have been this turn's.
+    """
+
+    peers: tuple[str, ...]
+    exchanges: tuple[Exchange, ...] = ()
+    executions: int = 0
+    said: str = ""
     has_unread: bool = False
-    """The peer's hop reset connections before it read anything: one of them may have been this turn's."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything that was seen of one turn."""
+    """Everything that was seen of one turn.
+
+    Attributes:
+        heard: what its client heard, each time that it asked.
+        record: None where no client learned the turn's id.
+        lanes: a turn to any of a group has one.
+    """
 
     ask: Ask
-    told: Told
+    heard: tuple[Told, ...]
+    record: Record | None
     lanes: tuple[LaneEvidence, ...]
-    """At every peer that it may have gone to."""
 
 
 def findings(evidence: Evidence) -> list[str]:
     """Every way in which the turn came out otherwise than it may."""
-    found = [*_twice(evidence)]
-    if evidence.told.kind == "left":
+    found = [*_twice(evidence.lanes)]
+    found += [f"lost in silence: {told.words}" for told in evidence.heard if told.kind == "silence"]
+    if len({told.turn for told in evidence.heard if told.turn}) > 1:
+        found.append("the same key gave two turns")
+    if evidence.record is None:
         return found
-    if evidence.told.kind == "silence":
-        return [*found, f"lost in silence: {evidence.told.words}"]
-    if evidence.told.started == "no" and any(lane.executions for lane in evidence.lanes):
-        found.append(f"told as not started ({evidence.told.code}), and executed")
-    for lane in evidence.lanes:
-        found += _mislabelled(lane, _label(evidence, lane))
-    return [*found, *_misquoted(evidence)]
-
-
-def _twice(evidence: Evidence) -> list[str]:
-    found = []
-    counts = [lane.executions for lane in evidence.lanes]
-    if max(counts) > 1 or (evidence.ask.mode != "all" and sum(counts) > 1):
-        found.append(f"executed twice: {counts}")
-    return found + [
-        f"sent to {lane.peer} again after an answer that was {known(exchange)}"
-        for lane in evidence.lanes
-        for exchange in lane.exchanges[:-1]
-        if known(exchange) != "not_started"
-    ]
-
-
-def _label(evidence: Evidence, lane: LaneEvidence) -> str | None:
-    """What the client was told of this lane; None where it was told nothing of it alone."""
-    told = evidence.told
-    if told.lanes is not None:
-        return dict(told.lanes).get(lane.peer)
-    if len(evidence.lanes) == 1:
-        return DONE if told.kind == "whole" else told.code
-    return None
-
-
-def _mislabelled(lane: LaneEvidence, label: str | None) -> list[str]:
-    """A label that says more, or less, than the coordinator could know."""
-    if label is None:
-        return []
-    came_to = known(lane.exchanges[-1]) if lane.exchanges else "unknown" if label == UNKNOWN and lane.has_unread else ""
-    may_be = {
-        "": {"peer_unavailable"},
-        "not_started": {"peer_unavailable", "peer_busy", "agent_unreachable"},
-        "over": {DONE},
-        "unknown": {UNKNOWN},
-    }[came_to]
-    found = []
-    if label not in may_be:
-        found.append(f"{lane.peer} is {came_to or 'never asked'} and labelled {label}")
-    if label in ("peer_unavailable", "peer_busy", "agent_unreachable") and lane.executions:
-        found.append(f"{lane.peer} is labelled {label} and executed it")
-    if label == DONE and lane.executions != 1:
-        found.append(f"{lane.peer} is done after {lane.executions} executions")
+    for told in evidence.heard:
+        found += _misinformed(told, evidence.record, evidence.lanes)
+    for lane, record in zip(evidence.lanes, evidence.record.lanes, strict=True):
+        found += _mislabelled(evidence.ask, lane, record.label)
+        found += _misquoted(lane, record)
     return found
 
 
-def _misquoted(evidence: Evidence) -> list[str]:
-    """Text that is not what the agents said, as far as it came."""
-    told, texts = evidence.told, [_said(lane) for lane in evidence.lanes]
-    if len(texts) == 1:
-        if told.kind == "whole" and told.text != texts[0]:
-            return [f"the client heard {told.text!r} where the agent said {texts[0]!r}"]
-        if not texts[0].startswith(told.text):
-            return [f"the client heard {told.text!r}, which does not begin {texts[0]!r}"]
-        return []
-    if told.kind != "whole":
-        return []
-    done = Counter(peer for peer, label in told.lanes or () if label == DONE)
-    return [
-        f"the client did not hear what {lane.peer} said"
-        for lane, text in zip(evidence.lanes, texts, strict=True)
-        if done[lane.peer] and text not in told.text
-    ]
+def _twice(lanes: Sequence[LaneEvidence]) -> Iterator[str]:
+    for lane in lanes:
+        if lane.executions > 1:
+            yield f"executed {lane.executions} times by {', '.join(lane.peers)}"
+        for exchange in lane.exchanges[:-1]:
+            if known(exchange) != "not_started":
+                yield f"sent again after an answer of {', '.join(lane.peers)} that was {known(exchange)}"
 
 
-def _said(lane: LaneEvidence) -> str:
-    return text_of(lane.exchanges[-1].answer) if lane.exchanges else ""
+def _misinformed(told: Told, record: Record, lanes: Sequence[LaneEvidence]) -> Iterator[str]:
+    """A client that was told otherwise than the record has it."""
+    if told.kind == "whole" and record.state != DONE:
+        yield f"told as done, and on record as {record.state}"
+    if told.kind == "error":
+        if record.state == DONE:
+            yield f"told as {told.code}, and on record as done"
+        elif told.code != record.code and not (record.state == CANCELLED and told.code in _OF_THE_CANCELLED):
+            yield f"told as {told.code}, and on record as {record.code or record.state}"
+        if told.started == "no" and any(lane.executions for lane in lanes):
+            yield f"told as not started ({told.code}), and executed"
+    texts = [lane.text for lane in record.lanes if told.kind != "whole" or lane.label == DONE]
+    if len(record.lanes) == 1 and not texts[0].startswith(told.text):
+        yield f"the client heard {told.text!r}, and on record is {texts[0]!r}"
+    if told.kind == "whole" and any(text not in told.text for text in texts):
+        yield f"the client heard {told.text!r}, and on record is {texts}"
 
 
-def text_of(stream: bytes) -> str:
-    """The text of the chunks of choice 0 in a stream of server-sent events, as far as it is whole."""
-    text = ""
-    for frame in stream.split(b"\n\n")[:-1]:
-        data = frame.partition(b"data: ")[2]
-        if data.startswith(b"{"):
-            for choice in json.loads(data).get("choices", ()):
-                text += choice["delta"].get("content") or "" if choice["index"] == 0 else ""
-    return text
+def _mislabelled(ask: Ask, lane: LaneEvidence, label: str) -> Iterator[str]:
+    """A label that says more, or less, than the coordinator could know."""
+    came_to: str = known(lane.exchanges[-1]) if lane.exchanges else "never asked"
+    may_be: set[str] | frozenset[str]
+    match came_to:
+        case "never asked":
+            may_be = {"peer_unavailable", *((UNKNOWN,) if lane.has_unread else ())}
+        case "not_started":
+            may_be = NOT_STARTED
+        case "over" if ask.transport == "runs" and "!!die" in ask.directives:
+            may_be = {UNKNOWN}  # an agent that died knows nothing of its runs
+        case "over":
+            may_be = {DONE}
+        case _:
+            may_be = {UNKNOWN}
+    if label == CANCELLED and ask.may_be_cancelled:
+        return
+    if label not in may_be:
+        yield f"{', '.join(lane.peers)}: {came_to}, and labelled {label}"
+    if label in NOT_STARTED and lane.executions:
+        yield f"{', '.join(lane.peers)}: labelled {label}, and executed"
+    if label == DONE and lane.executions != 1:
+        yield f"{', '.join(lane.peers)}: done after {lane.executions} executions"
+
+
+def _misquoted(lane: LaneEvidence, record: LaneRecord) -> Iterator[str]:
+    """Text that is not what the agent said, as far as it came."""
+    if record.text != lane.said if record.label == DONE else not lane.said.startswith(record.text):
+        yield f"on record is {record.text!r}, where {record.peer} said {lane.said!r}"
 
 
 def words(found: Sequence[str], evidence: Evidence) -> str:
     """A finding for a person to read."""
-    lanes = "; ".join(
-        f"{lane.peer}: {lane.executions} executions, "
-        + (", ".join(f"{each.status} {known(each)}" for each in lane.exchanges) or "never asked")
-        for lane in evidence.lanes
-    )
-    return f"{' | '.join(found)}\n    {evidence.ask}\n    {evidence.told}\n    {lanes}"
+    lines = [" | ".join(found), str(evidence.ask), *map(str, evidence.heard), str(evidence.record)]
+    for lane in evidence.lanes:
+        came_to = [f"{each.status} {known(each)}" for each in lane.exchanges]
+        lines.append(f"{', '.join(lane.peers)}: {lane.executions} executions; {', '.join(came_to) or 'never asked'}")
+    return "\n    ".join(lines)
