@@ -14,6 +14,9 @@ from .lane_printer import LanePrinter, Piece
 CONNECT_SECONDS = 5.0
 _TIMEOUT = httpx.Timeout(None, connect=CONNECT_SECONDS)  # a turn may be silent for minutes
 
+_LANE_BY_LANE = ("all", "quorum")
+"""The modes whose answer is several lanes' beside each other."""
+
 Show = Callable[[list[Piece]], None]
 
 
@@ -48,10 +51,11 @@ class Coordinator:
         """Send one message to `target` and show what comes, as it comes.
 
         Raises:
-            AskFailed: there was no whole answer, or a lane failed; what came was shown.
+            AskFailed: there was no whole answer, or a lane of `all` failed; what came was shown.
         """
         body: dict[str, Any] = {"model": target, "stream": True, "messages": [{"role": "user", "content": text}]}
-        if isinstance(parse_target(target), Group):
+        asked = parse_target(target)
+        if isinstance(asked, Group) and asked.mode in _LANE_BY_LANE:
             body["switchboard"] = {"answers": "choices"}
         with (
             self._failures_told(),
@@ -61,7 +65,7 @@ class Coordinator:
             if answer.status_code != 200:
                 answer.read()
                 raise AskFailed(_words(answer))
-            _show(answer.iter_bytes(), _Shown([target], show))
+            _show(answer.iter_bytes(), _Shown(target, show))
 
     def _client(self) -> httpx.Client:
         return httpx.Client(base_url=self._url, headers=self._headers, timeout=_TIMEOUT, trust_env=False)
@@ -89,25 +93,30 @@ class _FailuresTold:
 class _Shown:
     """What has been shown of one answer."""
 
-    def __init__(self, addresses: list[str], show: Show) -> None:
+    def __init__(self, target: str, show: Show) -> None:
         self.failures: list[str] = []
+        self._target = target
         self._show = show
-        self._printer = LanePrinter(addresses)
+        self._printer = LanePrinter([target])
 
     def feed(self, event: bytes, value: Mapping[str, Any]) -> None:
         """Take one frame of the stream."""
         if event == TOOL_EVENT:
             return
-        lanes = (value.get("switchboard") or {}).get("lanes") or []
+        switchboard = value.get("switchboard") or {}
+        lanes = switchboard.get("lanes") or []
         if lanes and "state" not in lanes[0]:
-            self._printer = LanePrinter([lane["address"] for lane in lanes])
+            owners = {lane["choice"]: lane["address"] for lane in lanes if "choice" in lane}
+            self._printer = LanePrinter([owners[choice] for choice in sorted(owners)] or [self._target])
         for choice in value.get("choices") or []:
             lane = choice["index"]
             if text := choice["delta"].get("content"):
                 self._show(self._printer.text(lane, text))
             if choice.get("finish_reason"):
                 self._show(self._printer.end(lane))
-        self.failures += [f"{lane['address']}: {lane['message']}" for lane in lanes if lane.get("state") == "failed"]
+        if switchboard.get("mode") == "all":
+            broken = [lane for lane in lanes if lane.get("state") in ("failed", "interrupted")]
+            self.failures += [f"{lane['address']}: {lane['message']}" for lane in broken]
         error = value.get("error")
         if error:
             self.failures.append(str(error.get("message") if isinstance(error, dict) else error))

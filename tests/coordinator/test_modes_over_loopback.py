@@ -1,10 +1,16 @@
 """Every mode over loopback: mock agents, real proxies, real streams."""
 
-from typing import Any
+import asyncio
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from coordinator.stage import OddPeer, Stage
+from coordinator.keyring import give
+from coordinator.stage import OddPeer, Stage, question
+from switchboard_coordinator import ask
 from waiting import until
+
+if TYPE_CHECKING:
+    from switchboard_coordinator.lane_printer import Piece
 
 STREAMED = pytest.mark.parametrize("stream", [True, False])
 CHOICES = {"answers": "choices"}
@@ -173,3 +179,45 @@ async def test_a_chat_client_is_told_that_an_approval_was_denied_for_it(stage: S
     heard = await stage.hear("nas", "!!approve=make ready")
     assert heard.is_whole
     assert "[approval denied: the agent asked for leave to run `make`, which a chat client cannot give" in heard.text
+
+
+async def test_a_request_may_name_a_chair_that_its_key_may_ask_and_no_other(stage: Stage) -> None:
+    await stage.machine("nas", capabilities=["home"])
+    agent = await stage.machine("tower")
+    key = give(stage, "you", "council@home", "default@nas")
+    await stage.start()
+    async with stage.client_of(key) as client:
+
+        async def status(chair: str) -> int:
+            body = question("council@home", "ping", switchboard={"chair": chair})
+            return (await client.post("/v1/chat/completions", json=body)).status_code
+
+        assert [await status(chair) for chair in ("nas", "tower")] == [200, 403]
+    assert agent.turns == []
+
+
+@pytest.mark.parametrize(
+    ("model", "headings", "words"),
+    [
+        ("any@fleet", [], "[nas] echo: ping"),
+        ("first@fleet", [], "[nas] echo: ping"),
+        ("quorum@fleet", ["default@laptop", "default@nas", "default@tower"], "[laptop] echo: ping"),
+        ("council@fleet", [], "] echo: Several agents"),
+    ],
+)
+async def test_the_command_shows_who_speaks_where_several_do(
+    stage: Stage, model: str, headings: list[str], words: str
+) -> None:
+    await stage.machine("nas")
+    if model != "first@fleet":  # else chance says who wins
+        await stage.machine("laptop")
+    stage.peer("tower", 9)
+    await stage.start()
+    shown: list[tuple[str, bool]] = []
+
+    def show(pieces: "list[Piece]") -> None:
+        shown.extend((piece.text, piece.is_heading) for piece in pieces)
+
+    await asyncio.to_thread(ask.Coordinator(stage.url, stage.key).ask, "ping", model, show)
+    assert sorted(text.strip() for text, is_heading in shown if is_heading) == headings
+    assert words in "".join(text for text, _ in shown)
