@@ -18,9 +18,7 @@ RESULTS = Path(__file__).with_name("results")
 
 def main() -> int:
     """Measure the parts that are asked for, all of them by default; see the module."""
-    parser = argparse.ArgumentParser(
-        prog="bench", description="Proxy and coordinator, side by side with others."
-    )
+    parser = argparse.ArgumentParser(prog="bench", description="Proxy and coordinator, side by side with others.")
     parser.add_argument("--quick", action="store_true", help="one short round of everything: at most 90 s in all")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds of every system, 5 by default")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all by default")

@@ -7,7 +7,7 @@ steps for all. `direct` is the load without a system: what it adds by itself, an
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bench import load
 from bench.flows import DIRECT, Climb, Flow, Measured
@@ -61,6 +61,10 @@ class Asked:
             raise load.WrongWork(seen.failure)
         return cls(subject.name, subject.version, subject.door, [one.running for one in (subject, *behind)])
 
+    def cpu_seconds(self) -> float:
+        """Processor time that its systems have taken."""
+        return sum(running.cpu_seconds() for running in self.running)
+
 
 def measured(generator: Generator, plan: Plan, asked: Sequence[Asked], rounds: int) -> list[Measured]:
     """All flows and climbs of every way."""
@@ -99,7 +103,10 @@ def _climb(generator: Generator, plan: Plan, asked: Sequence[Asked]) -> None:
 
 
 def _flow(generator: Generator, one: Asked, streams: int, rate: int, seconds: float) -> Flow:
+    before = one.cpu_seconds()
     seen = generator.flow(one.door, streams=streams, rate=rate, seconds=seconds)
     for running in one.running:
         running.settle()
-    return seen
+    if not (one.running and seen.frames):
+        return seen
+    return replace(seen, cpu_us=(one.cpu_seconds() - before) / seen.frames * 1e6)

@@ -34,6 +34,8 @@ class Flow:
     source_p99_ms: float
     """How far the source was behind its own clock."""
     failure: str = ""
+    cpu_us: float | None = None
+    """Processor time of the system for one frame, opening and end of the streams included."""
 
     def holds(self, late_ms: float) -> bool:
         """Whether it was carried whole, with less than this as the p99 of lateness, by a source in time itself."""
@@ -55,6 +57,7 @@ class Figures:
     p50_ms: float | None
     p99_ms: float | None
     worst_ms: float | None
+    cpu_us: float | None
     most_streams: float
 
 
@@ -81,6 +84,7 @@ class Measured:
             p50_ms=_median(flow.p50_ms for flow in flows),
             p99_ms=_median(flow.p99_ms for flow in flows),
             worst_ms=max((flow.worst_ms for flow in flows), default=None),
+            cpu_us=_median(flow.cpu_us for flow in flows if flow.cpu_us is not None),
             most_streams=median(climb.most for climb in self.climbs),
         )
 
@@ -96,6 +100,7 @@ class Flows(Comparison[Figures]):
         "late p99",
         "worst",
         "added p99",
+        "CPU",
         "frames",
         "most streams at 20 frames/s",
     )
@@ -110,6 +115,7 @@ class Flows(Comparison[Figures]):
         added = None if name == DIRECT else self.added_ms(name)
         return [
             *(_milliseconds(value) for value in (figures.p50_ms, figures.p99_ms, figures.worst_ms, added)),
+            "" if figures.cpu_us is None else f"{figures.cpu_us:.1f} µs",
             "lost" if system.failures() else f"{sum(flow.frames for flow in system.flows):,}",
             f"{figures.most_streams:,.0f}",
         ]

@@ -104,6 +104,8 @@ def of_peers(peers: Mapping[str, tuple[str, int]], groups: Mapping[str, Sequence
         "SWITCHBOARD_COORDINATOR_PORT": str(place.port),
         "SWITCHBOARD_COORDINATOR_PEERS_FILE": str(file),
         "SWITCHBOARD_COORDINATOR_SECRETS_FOLDER": str(secrets),
+        "SWITCHBOARD_COORDINATOR_DATABASE_FILE": str(place.folder / "switchboard.db"),
+        "SWITCHBOARD_COORDINATOR_JOURNAL": "on",
         # "SWITCHBOARD_COORDINATOR_DATABASE_FILE": str(place.folder / "switchboard.sqlite"),
         # "SWITCHBOARD_COORDINATOR_JOURNAL": "on",
     }
