@@ -7,7 +7,7 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -67,6 +67,8 @@ def migrate(file: Path) -> None:
         raise DatabaseError(f"{file} cannot be written: {error.strerror}") from None
     engine = create_engine(f"sqlite:///{file}")
     event.listen(engine, "connect", _set_up)
+    event.listen(engine, "connect", _begin_ourselves)
+    event.listen(engine, "begin", _begin_alone)
     try:
         with engine.begin() as connection:
             config = Config()
@@ -86,6 +88,16 @@ def _set_up(connection: Any, _: object) -> None:
     for pragma in _PRAGMAS:
         cursor.execute(f"pragma {pragma}")
     cursor.close()
+
+
+def _begin_ourselves(connection: Any, _: object) -> None:
+    """Keep sqlite3 from committing before each change of the schema: a migration that is cut off leaves nothing."""
+    connection.isolation_level = None
+
+
+def _begin_alone(connection: Connection) -> None:
+    """Begin as the one who writes: whoever migrates at the same time waits, and then finds nothing left to do."""
+    connection.exec_driver_sql("begin immediate")
 
 
 def is_full(error: DBAPIError) -> bool:

@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from starlette.types import Scope
 
 from . import session
-from .address import Address, parse_target
+from .address import Address, AddressError, parse_target
 from .admission import Admission
 from .chat import ChatRequest
 from .edge import Asked
-from .errors import MalformedRequest
+from .errors import MalformedRequest, ModelNotFound
 from .options import Options, parse_options
 from .roster import Roster
 from .routing import plan
@@ -115,19 +115,20 @@ class Intake:
         can_approve: bool,
     ) -> Asking:
         asked = Asked.of(scope)
+        try:
+            asked.require(parse_target(chat.model))
+        except AddressError as error:
+            raise ModelNotFound(str(error)) from None
         busy = {name: self._admission.running(name) + self._admission.waiting(name) for name in self._roster.now.peers}
         route = plan(chat.model, self._roster.now, options, busy=busy, chairs=self._chairs)
-        asked.require(parse_target(chat.model))
         if options.chair is not None:
             asked.require(options.chair)
-        asked.count_turn()
         headers = session.to_peer(
             scope["headers"], consumer=asked.consumer, request_id=asked.request_id, session=terms.session
         )
         return Asking(
             chat=chat,
             plan=route,
-            consumer=asked.consumer,
             headers=tuple(headers),
             policy=terms.policy or policy,
             transport=terms.transport,
@@ -136,5 +137,6 @@ class Intake:
             digest=digest,
             deadline_ms=terms.deadline_ms,
             can_approve=can_approve,
+            asked=asked,
             may_move=terms.is_move or asked.who.moves == "follow",
         )

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 from switchboard_relay import Client, Headers, leaving_with_client
 
-from .address import Address
+from .address import Address, parse_target
 from .chat import is_done, whole_of
 from .chunks import Completion
 from .edge import Asked
@@ -40,9 +40,11 @@ class Models:
         self._roster = roster
         self._created = int(time.time())
 
-    async def all(self, request: Request) -> Response:  # noqa: ARG002 - Starlette's shape of an endpoint
-        """Every address and every group."""
-        models = [self._model(model) for model in model_ids(self._roster.now)]
+    async def all(self, request: Request) -> Response:
+        """Every address, and every group in every mode, that this key may ask."""
+        scopes = Asked.of(request.scope).who.scopes
+        ids = [model for model in model_ids(self._roster.now) if scopes.allows(parse_target(model))]
+        models = [self._model(model) for model in ids]
         return JSONResponse({"object": "list", "data": models})
 
     async def one(self, request: Request) -> Response:
@@ -112,7 +114,15 @@ class ChatCompletions:
         completion = Completion(live.id, live.turn.accepted, model=asking.chat.model, created=int(time.time()))
         reader = Reader(live, self._turns.journal)
         frames: list[bytes] = []
-        while events := await _next(reader, reply):
+        while True:
+            try:
+                async with asyncio.timeout(QUIET_SECONDS / 2):
+                    events = await reader.next()
+            except TimeoutError:
+                await reply.keep_warm(QUIET_SECONDS / 2, frames)
+                continue
+            if not events:
+                break
             for event in events:
                 frames += completion.frames(event)
             if reply.is_begun or not all(event.name in _BEFORE_AN_ANSWER for event in events):
@@ -157,16 +167,6 @@ async def _pass_through(live: LiveTurn, reply: Reply, tap: "_Tap") -> None:
             await reply.end()
             return
     raise failure_of(live.turn)
-
-
-async def _next(reader: Reader, reply: Reply) -> list[Event]:
-    """The next events; comments keep the line warm until they come."""
-    while True:
-        try:
-            async with asyncio.timeout(QUIET_SECONDS / 2):
-                return await reader.next()
-        except TimeoutError:
-            await reply.keep_warm(QUIET_SECONDS / 2)
 
 
 def _who(live: LiveTurn, asked: Headers) -> Headers:

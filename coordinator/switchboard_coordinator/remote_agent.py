@@ -37,7 +37,7 @@ class Invoke:
         async with failures_told(reply):
             invocation = _invocation(await client.read(BODY_LIMIT_BYTES))
             asking = self._intake.message(scope, invocation.target, invocation.message)
-            if len(asking.plan.lanes) > 1:
+            if asking.plan.mode:
                 raise MalformedRequest("`target` is one address here, such as nas or work@nas", param="target")
             began = time.perf_counter()
             live, _ = await self._turns.open(asking)

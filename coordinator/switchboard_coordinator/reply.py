@@ -50,11 +50,13 @@ class Reply:
             self._sent_at = time.monotonic()
             await self._send({"type": "http.response.body", "body": b"".join(frames), "more_body": True})
 
-    async def keep_warm(self, seconds: float) -> None:
-        """Send a comment where nothing was sent for so long, and begin the stream at the latest with it."""
+    async def keep_warm(self, seconds: float, held: list[bytes] | None = None) -> None:
+        """Send a comment where nothing was sent for so long; the stream begins at the latest with it, and what is held."""
         if time.monotonic() - self._sent_at >= seconds:
             await self.begin()
-            await self.show([KEEPALIVE])
+            await self.show([*(held or ()), KEEPALIVE])
+            if held:
+                held.clear()
 
     async def end(self) -> None:
         """End a stream."""

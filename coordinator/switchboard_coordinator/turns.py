@@ -17,6 +17,7 @@ from .address import Address
 from .admission import Admission
 from .chat import ChatRequest
 from .chat_lane import ChatLane, Tap
+from .edge import Asked
 from .errors import (
     Conflict,
     JournalNeeded,
@@ -55,6 +56,7 @@ class Asking:
     """What is asked, by whom, and on what terms.
 
     Attributes:
+        asked: the request that it came with.
         headers: what goes with it to every peer.
         transport: None for what each peer's configuration says.
         session: the client's own word for it.
@@ -63,9 +65,9 @@ class Asking:
         may_move: whether its session may go on at another address than the one that holds its history.
     """
 
+    asked: Asked
     chat: ChatRequest
     plan: Plan
-    consumer: str
     headers: Headers
     policy: Policy
     transport: Transport | None = None
@@ -75,6 +77,11 @@ class Asking:
     deadline_ms: int | None = None
     can_approve: bool = False
     may_move: bool = False
+
+    @property
+    def consumer(self) -> str:
+        """Whose turn it is."""
+        return self.asked.consumer
 
 
 class Turns:
@@ -101,7 +108,8 @@ class Turns:
         """Begin a turn, or join the one that came with the same Idempotency-Key; True where it was joined.
 
         Raises:
-            Conflict: the key came with another body.
+            Conflict: the key came with another request, or the session is at home elsewhere.
+            RateLimitExceeded: the consumer opens too many.
             JournalNeeded: a key or `detach` without a journal.
             JournalUnavailable: the journal cannot be written now.
         """
@@ -111,6 +119,7 @@ class Turns:
             joined = await self._joined(asking.consumer, asking.key, asking.digest)
             if joined is not None:
                 return joined, True
+        asking.asked.count_turn()
         if self.journal.trouble is not None:
             raise JournalUnavailable(f"no new turn is taken, for it could not be written down: {self.journal.trouble}")
         session = await self._session(asking)
@@ -120,6 +129,8 @@ class Turns:
             if plan.mode == "any" and session is not None and not asking.may_move:
                 plan = _at_home(plan, session.home)
             live.claim = self.sessions.claim(asking.consumer, asking.session, plan.lanes[0], may_move=asking.may_move)
+            if live.claim.affinity == "moved":
+                asking.asked.note("session.move", f"{asking.session} to {plan.lanes[0]}")
         self._accept(live, asking, plan)
         task = TurnTask(live, course(live.turn.accepted, asking.chat.question) if plan.mode else None)
         question = self._question(asking, session)

@@ -1,6 +1,10 @@
 """The database: made, brought up to date, or refused with a sentence."""
 
+import asyncio
+import sqlite3
 import stat
+import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -68,6 +72,40 @@ async def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:
     async with later.connect() as connection:
         assert len((await connection.execute(select(tables.audit))).all()) == 1
     await later.dispose()
+
+
+async def test_several_processes_may_make_it_at_once(tmp_path: Path) -> None:
+    script = f"""
+import sys
+from pathlib import Path
+from switchboard_coordinator.database import migrate
+print("ready", flush=True)
+sys.stdin.readline()
+migrate(Path({str(tmp_path / "switchboard.db")!r}))
+"""
+    pipe = asyncio.subprocess.PIPE
+    processes = [
+        await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdin=pipe, stdout=pipe, stderr=pipe)
+        for _ in range(4)
+    ]
+    async with asyncio.timeout(60):
+        for process in processes:
+            assert process.stdout
+            await process.stdout.readline()
+        told = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
+    assert [(process.returncode, err) for process, (_, err) in zip(processes, told, strict=True)] == [(0, b"")] * 4
+
+
+def test_a_migration_that_is_cut_off_leaves_nothing_behind(tmp_path: Path) -> None:
+    file = tmp_path / "switchboard.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("create table turns (x)")
+        connection.commit()
+    assert "table turns already exists" in refused(file)
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("select name from sqlite_master").fetchall() == [("turns",)]
+        connection.execute("drop table turns")
+    migrate(file)
 
 
 def refused(file: Path) -> str:
