@@ -21,7 +21,6 @@ from .reply import BODY_LIMIT_BYTES, QUIET_SECONDS, Reply, failures_told
 from .roster import Roster
 from .routing import model_ids
 from .session import SESSION_HEADERS
-from .turn import Event
 from .turns import CLIENT_LEFT, ONE_LANE, Asking, Turns
 
 _BEFORE_AN_ANSWER = frozenset(

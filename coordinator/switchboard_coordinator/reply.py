@@ -51,7 +51,7 @@ class Reply:
             await self._send({"type": "http.response.body", "body": b"".join(frames), "more_body": True})
 
     async def keep_warm(self, seconds: float, held: list[bytes] | None = None) -> None:
-        """Send a comment where nothing was sent for so long; the stream begins at the latest with it, and what is held."""
+        """Send a comment where nothing was sent for so long, and before it what is held: the stream begins at last."""
         if time.monotonic() - self._sent_at >= seconds:
             await self.begin()
             await self.show([*(held or ()), KEEPALIVE])
