@@ -2,6 +2,7 @@ import asyncio
 
 import openai
 import pytest
+from switchboard_coordinator.address import MODES
 
 from real_agent.stage import Stage
 
@@ -15,7 +16,8 @@ async def test_the_openai_sdk_lists_models_streams_and_answers_unmodified(
 
     models, streamed, whole = await asyncio.to_thread(_use, f"{stage.switchboard.url}/v1", stage.switchboard.key)
 
-    assert models == ["default@nas", "work@nas", "default@laptop", "all@fleet", "all@code"]
+    groups = [f"{mode}@{group}" for group in ("fleet", "code") for mode in MODES]
+    assert models == ["default@nas", "work@nas", "default@laptop", *groups]
     assert streamed == "[nas/work] echo: hello"
     assert whole == "[laptop] echo: hello"
 
