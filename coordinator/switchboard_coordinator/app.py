@@ -43,6 +43,10 @@ from .watch import Watch
 CHAT = "/v1/chat/completions"
 
 
+JOURNAL_SECONDS = 5.0
+"""How long the journal may take to write what is left when this process ends."""
+
+
 def create_app(
     settings: CoordinatorSettings, peers: PeersFile, consumers: Consumers, drain: Drain | None = None
 ) -> Starlette:
@@ -89,6 +93,8 @@ def create_app(
         finally:
             await turns.close(drain.seconds_left)
             await _end(*keeping)
+            journal.end()
+            await asyncio.wait((writing,), timeout=JOURNAL_SECONDS)
             await _end(writing)
             for peer in known.values():
                 peer.close()

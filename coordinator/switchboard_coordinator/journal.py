@@ -6,8 +6,8 @@ transaction of its own; text is written within `TEXT_SECONDS` of being queued.
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from sqlalchemy import Row, bindparam, delete, func, insert, select, text, updat
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from .errors import JournalUnavailable
 from .tables import entries, sessions, turns
 from .turn import OVER, Event, restored
 
@@ -25,8 +26,9 @@ TEXT_SECONDS = 0.1
 RETRY_SECONDS = 1.0
 """While the database cannot be written, it is tried again so often."""
 HELD_BYTES = 64 * 1024 * 1024
-"""So much text is held while the database cannot be written; more is lost to the journal, not to who reads live."""
+"""So much is held while the database cannot be written; text beyond it is lost to the journal, not to live readers."""
 PRUNE_SECONDS = 60.0
+"""At least so often it is looked for turns that are too old or too many."""
 PRUNED_TURNS = 200
 """So many turns are deleted in one transaction."""
 
@@ -35,7 +37,9 @@ _INSERT_ENTRIES = insert(entries)
 _CLOSE_TURN = (
     update(turns).where(turns.c.id == bindparam("turn")).values(state=bindparam("now"), ended_at=bindparam("at"))
 )
-_TEXT = frozenset(("lane.text", "lane.tool"))
+_FREE_KEY = update(turns).where(turns.c.id == bindparam("turn")).values(key=None, digest=None)
+_TOUCH = delete(turns).where(turns.c.id == "")
+"""Changes nothing, and fails where nothing can be written."""
 
 _log = structlog.get_logger("switchboard")
 
@@ -56,12 +60,13 @@ class _Group:
     opened: list[dict[str, Any]] = field(default_factory=list)
     events: dict[Follower, list[Event]] = field(default_factory=dict)
     closed: list[dict[str, Any]] = field(default_factory=list)
+    freed: list[dict[str, Any]] = field(default_factory=list)
     sessions: dict[tuple[str, str], dict[str, Any] | None] = field(default_factory=dict)
     size: int = 0
     waiting: list[asyncio.Future[bool]] = field(default_factory=list)
 
     def is_empty(self) -> bool:
-        return not (self.opened or self.events or self.closed or self.waiting)
+        return not (self.opened or self.events or self.closed or self.freed or self.sessions)
 
 
 class Journal:
@@ -83,7 +88,7 @@ class Journal:
         self._group = _Group()
         self._wanted = asyncio.Event()
         self._soon: asyncio.TimerHandle | None = None
-        self._torn: set[Follower] = set()
+        self._is_ending = False
 
     # Writing.
 
@@ -93,13 +98,10 @@ class Journal:
 
     def write(self, turn: Follower, event: Event) -> None:
         """Queue an event; it is written with the next group."""
-        if turn in self._torn:
-            return
-        if event.name in _TEXT:
-            self._group.size += 100 + len(event.data.get("text", ""))
+        if event.name == "lane.text":
+            self._group.size += 100 + len(event.data["text"])
             if self._group.size > HELD_BYTES and self.trouble:
-                self._tear(turn)
-                return
+                event = event._replace(data={**event.data, "text": ""})
         events = self._group.events.get(turn)
         if events is None:
             self._group.events[turn] = [event]
@@ -111,10 +113,11 @@ class Journal:
         if self._soon is None:
             self._soon = asyncio.get_running_loop().call_later(TEXT_SECONDS, self._wanted.set)
 
-    def close(self, turn: Follower, state: str, at: float) -> None:
-        """Queue the end of a turn."""
+    def close(self, turn: Follower, state: str, at: float, *, keeps_key: bool = True) -> None:
+        """Queue the end of a turn; its Idempotency-Key may be used anew where it does not keep it."""
         self._group.closed.append({"turn": turn.id, "now": state, "at": at})
-        self._torn.discard(turn)
+        if not keeps_key:
+            self._group.freed.append({"turn": turn.id})
 
     def remember_session(self, row: dict[str, Any]) -> None:
         """Queue a row of the table `sessions`."""
@@ -134,40 +137,49 @@ class Journal:
         return await done
 
     async def keep(self) -> None:
-        """Write for ever; cancelled, write what is left."""
-        try:
-            while True:
-                try:
-                    async with self._engine.connect() as connection:
-                        await self._keep_on(connection)
-                except DBAPIError as error:
-                    self._failed(error, self._group)
-                    await asyncio.sleep(RETRY_SECONDS)
-        finally:
-            with suppress(DBAPIError):
-                async with asyncio.timeout(RETRY_SECONDS), self._engine.connect() as connection:
-                    await self._write(connection, self._taken())
+        """Write until `end` is called, and what is left then; only what cannot be written is lost with this process."""
+        while True:
+            try:
+                async with self._engine.connect() as connection:
+                    await self._keep_on(connection)
+                    return
+            except DBAPIError as error:
+                self._failed(error, self._group)
+            if self._is_ending:
+                return
+            await asyncio.sleep(RETRY_SECONDS)
+            self._wanted.set()
+
+    def end(self) -> None:
+        """Let `keep` come to its end."""
+        self._is_ending = True
+        self._wanted.set()
 
     async def _keep_on(self, connection: AsyncConnection) -> None:
-        pruned_at = 0.0
+        prune_at = 0.0
         while True:
-            await self._wanted.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PRUNE_SECONDS):
+                    await self._wanted.wait()
             group = self._taken()
             try:
                 await self._write(connection, group)
-                now = time.monotonic()
-                if now - pruned_at > PRUNE_SECONDS:
-                    pruned_at = now
-                    await self._prune(connection)
             except DBAPIError as error:
                 with suppress(DBAPIError):
                     await connection.rollback()
                 self._failed(error, group)
+                if self._is_ending:
+                    return
                 await asyncio.sleep(RETRY_SECONDS)
                 self._wanted.set()
-            except BaseException:
-                _settle(group, written=False)
-                raise
+                continue
+            if self._is_ending and self._group.is_empty():
+                return
+            if time.monotonic() >= prune_at:
+                is_more = await self._prune(connection)
+                prune_at = time.monotonic() + (0.0 if is_more else PRUNE_SECONDS)
+                if is_more:
+                    self._wanted.set()
 
     def _taken(self) -> _Group:
         group, self._group = self._group, _Group()
@@ -190,13 +202,17 @@ class Journal:
             )
         if group.closed:
             await connection.execute(_CLOSE_TURN, group.closed)
+        if group.freed:
+            await connection.execute(_FREE_KEY, group.freed)
         if group.sessions:
             await self._write_sessions(connection, group.sessions)
-        if group.opened or group.events or group.closed or group.sessions:
+        if group.is_empty() and self.trouble:
+            await connection.execute(_TOUCH)
+        if self.trouble or not group.is_empty():
             await connection.commit()
-            if self.trouble:
-                _log.info("journal_recovered")
-                self.trouble = None
+        if self.trouble:
+            _log.info("journal_recovered")
+            self.trouble = None
         for turn, events in group.events.items():
             turn.committed(events[-1].id)
         _settle(group, written=True)
@@ -231,29 +247,24 @@ class Journal:
         group.waiting = newer.waiting
         group.opened += newer.opened
         group.closed += newer.closed
+        group.freed += newer.freed
         group.sessions |= newer.sessions
         group.size += newer.size
         for turn, events in newer.events.items():
             group.events.setdefault(turn, []).extend(events)
 
-    def _tear(self, turn: Follower) -> None:
-        """Give up the rest of a turn: what is held would grow without end."""
-        self._torn.add(turn)
-        _log.error("journal_torn", turn=turn.id)
-
-    def refuse(self, turn: Follower) -> None:
-        """Take back a turn whose opening could not be written, and which nobody was asked."""
-        group = self._group
-        group.opened = [row for row in group.opened if row["id"] != turn.id]
-        group.closed = [row for row in group.closed if row["turn"] != turn.id]
-        group.events.pop(turn, None)
-
-    async def _prune(self, connection: AsyncConnection) -> None:
-        """Delete ended turns that are too old, and the oldest while there is too much."""
-        await self._delete(connection, turns.c.ended_at < time.time() - self._days * 86400)
-        while await self._used_bytes(connection) > self._bytes:
-            if not await self._delete(connection, turns.c.ended_at.is_not(None)):
-                break
+    async def _prune(self, connection: AsyncConnection) -> bool:
+        """Delete some turns that ended too long ago, or the oldest where there is too much; True where more is left."""
+        try:
+            deleted = await self._delete(connection, turns.c.ended_at < time.time() - self._days * 86400)
+            if not deleted and await self._used_bytes(connection) > self._bytes:
+                deleted = await self._delete(connection, turns.c.ended_at.is_not(None))
+        except DBAPIError as error:  # what was written before is written; the next look tries again
+            with suppress(DBAPIError):
+                await connection.rollback()
+            _log.warning("journal_not_pruned", error=str(error.orig))
+            return False
+        return deleted == PRUNED_TURNS
 
     @staticmethod
     async def _used_bytes(connection: AsyncConnection) -> int:
@@ -322,9 +333,14 @@ class Journal:
         return rows[0] if rows else None
 
     async def forget_key(self, turn: str) -> None:
-        """Let its Idempotency-Key be used anew."""
-        async with self._engine.begin() as connection:
-            await connection.execute(update(turns).where(turns.c.id == turn).values(key=None, digest=None))
+        """Let its Idempotency-Key be used anew.
+
+        Raises:
+            JournalUnavailable: the database cannot be written.
+        """
+        with _trouble_told("written"):
+            async with self._engine.begin() as connection:
+                await connection.execute(_FREE_KEY, {"turn": turn})
 
     async def session(self, consumer: str, name: str) -> Row[Any] | None:
         """A session's row in the table `sessions`."""
@@ -356,8 +372,17 @@ class Journal:
         return int(rows[0][0])
 
     async def _fetch(self, query: Any) -> Sequence[Row[Any]]:
-        async with self._engine.connect() as connection:
-            return (await connection.execute(query)).all()
+        with _trouble_told("read"):
+            async with self._engine.connect() as connection:
+                return (await connection.execute(query)).all()
+
+
+@contextmanager
+def _trouble_told(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        raise JournalUnavailable(f"the journal cannot be {doing} now: {error.orig}") from error
 
 
 def _settle(group: _Group, *, written: bool) -> None:

@@ -124,9 +124,9 @@ class LiveTurn:
             self.visible = last_id
             self._wake()
 
-    def close(self, state: str) -> None:
-        """Queue its end for writing."""
-        self._journal.close(self, state, time.time())
+    def close(self, state: str, *, keeps_key: bool = True) -> None:
+        """Queue its end for writing; its Idempotency-Key may be used anew where it does not keep it."""
+        self._journal.close(self, state, time.time(), keeps_key=keeps_key)
 
     def end(self) -> None:
         """Its last event may be shown."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from .errors import JournalUnavailable
 from .fanout import summed_usage
 from .lane import Conversation, LaneTask
 from .live import LiveTurn
@@ -84,8 +85,10 @@ class TurnTask:
                 self._deadline.cancel()
             if all(lane.is_over for lane in live.turn.lanes):
                 self._end()
-        await live.written()
+        is_written = await live.written()
         live.end()
+        while not is_written:  # until then it is found here alone
+            is_written = await live.written()
 
     async def _run_lanes(self) -> None:
         chair = self.live.turn.accepted.get("chair")
@@ -117,7 +120,8 @@ class TurnTask:
             if state != "cancelled" and any(lane.state == "done" for lane in turn.lanes) and turn.accepted["quorum"]:
                 told["code"] = "quorum_missed"
         self.live.note(f"turn.{state}", None, **told)
-        self.live.close(state)
+        # Refused because nothing could be written down, it can be asked for again under the same key.
+        self.live.close(state, keeps_key=told.get("code") != JournalUnavailable.code)
 
 
 def why(ends: Sequence[tuple[str, Any]]) -> dict[str, Any]:
