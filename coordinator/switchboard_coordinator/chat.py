@@ -15,7 +15,7 @@ import orjson
 
 from . import sse
 from .errors import MalformedRequest
-from .options import Answers, Options, parse_options
+from .options import Options, parse_options
 
 _BLANK = re.compile(r"[ \t\r\n]*")
 _TRUE = frozenset(("true", "1", "yes", "on"))  # what an agent takes for true (hermes-agent 0.19.0)
@@ -69,11 +69,6 @@ class ChatRequest:
     def question(self) -> str:
         """The text of the last message of the user."""
         return next((text_of(message) for message in reversed(self.messages) if message.get("role") == "user"), "")
-
-    @property
-    def answers(self) -> Answers:
-        """How the lanes' answers are put together."""
-        return self.options.answers
 
     def for_peer(self, model: str, messages: Sequence[Mapping[str, Any]] | None = None) -> bytes:
         """The same request, asking `model`, as a stream; with other messages where some are given."""

@@ -19,6 +19,7 @@ from switchboard_coordinator.chat import (
     whole_of,
 )
 from switchboard_coordinator.errors import MalformedRequest
+from switchboard_coordinator.options import Options
 
 MESSAGES = [{"role": "user", "content": "hi"}]
 JSON = st.recursive(
@@ -118,9 +119,11 @@ def test_a_body_nested_without_end_is_refused_in_words() -> None:
         ChatRequest.parse(b'{"model":"nas","messages":' + b"[" * 1_000_000)
 
 
-def test_answers_are_sections_unless_asked_otherwise() -> None:
-    assert ChatRequest.parse(body()).answers == "sections"
-    assert ChatRequest.parse(body(switchboard={"answers": "choices"})).answers == "choices"
+def test_the_options_of_a_body_are_read() -> None:
+    assert ChatRequest.parse(body()).options == Options()
+    assert ChatRequest.parse(body(switchboard={"answers": "choices", "quorum": 2})).options == Options("choices", 2)
+    with pytest.raises(MalformedRequest, match="`quorum`"):
+        ChatRequest.parse(body(switchboard={"quorum": "many"}))
 
 
 @given(st.binary())
