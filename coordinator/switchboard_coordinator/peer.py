@@ -1,7 +1,7 @@
 """One machine: asks its proxy, and makes its errors ours here and nowhere else."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import quote
@@ -21,6 +21,8 @@ from .sse import FrameSplitter, FrameTooLong
 REFUSAL_LIMIT_BYTES = 64 * 1024
 REFUSAL_SECONDS = 5.0
 SETTLE_SECONDS = 0.5
+VANISHED_SECONDS = 30.0
+"""A proxy that answers nothing for so long is given up, with all that is open there."""
 BODY_LIMIT_BYTES = 64 * 1024 * 1024
 """So much of a JSON answer is read: a run's output, a session's messages."""
 
@@ -28,10 +30,12 @@ BODY_LIMIT_BYTES = 64 * 1024 * 1024
 class Frames:
     """A peer's event stream, whole frame by whole frame. `is_ended` once it ended cleanly."""
 
-    def __init__(self, answer: Answer, address: Address) -> None:
+    def __init__(self, answer: Answer, address: Address, heard: Callable[[], None]) -> None:
+        """`heard` is called for everything that comes."""
         self.headers: Headers = answer.headers
         self._answer = answer
         self._address = address
+        self._heard = heard
         self._splitter = FrameSplitter()
 
     async def next(self) -> list[bytes]:
@@ -48,6 +52,7 @@ class Frames:
                 return []
             except FrameTooLong as error:
                 raise PeerBadResponse(f"{self._address} sent {error}") from error
+            self._heard()
             if frames:
                 return frames
 
@@ -91,6 +96,8 @@ class Peer:
         self.place = entry.authority
         self._pool = pool
         self._host = entry.authority.encode("ascii")
+        self._open: set[asyncio.Timeout] = set()
+        self._silent_since: float | None = None
 
     def close(self) -> None:
         """Close what is idle."""
@@ -121,7 +128,7 @@ class Peer:
         async with self._asked(b"POST", path, address, headers, body) as answer:
             await self._check(answer, address, 200)
             _check_is_stream(answer, address)
-            stream = ChatStream(answer, address)
+            stream = ChatStream(answer, address, self.was_heard)
             yield stream
             if stream.is_done:
                 await stream.settle()
@@ -156,7 +163,7 @@ class Peer:
         async with self._asked(method, f"/p/{profile}{path}", address, headers, body) as answer:
             await self._check(answer, address, 200)
             _check_is_stream(answer, address)
-            yield Frames(answer, address)
+            yield Frames(answer, address, self.was_heard)
 
     async def call(
         self, method: bytes, profile: str, path: str, *, headers: Headers = (), body: object = None
@@ -209,8 +216,10 @@ class Peer:
             ),
             body,
         )
+        patience = asyncio.timeout(None)
+        self._open.add(patience)
         try:
-            async with self._pool.exchange(request) as answer:
+            async with patience, self._pool.exchange(request) as answer:
                 self.breaker.succeeded()
                 if is_wrong_password(answer.status, answer.headers):
                     self.credential.refuse(credential)
@@ -219,6 +228,28 @@ class Peer:
             if isinstance(error, ConnectFailed | ConnectTimedOut):
                 self.breaker.failed(asyncio.get_running_loop().time())
             raise broken(error, address, self.place) from error
+        except TimeoutError as error:
+            if not patience.expired():
+                raise
+            raise PeerOutcomeUnknown(f"{self.name} has stopped answering altogether; {address} may have run") from error
+        finally:
+            self._open.discard(patience)
+
+    def fell_silent(self, since: float) -> None:
+        """Nothing was heard of the proxy since then, in the loop's time. After `VANISHED_SECONDS` open exchanges end.
+
+        A machine that stands still with its network alive acknowledges everything, so that no connection breaks.
+        """
+        if self._silent_since is None:
+            self._silent_since = since
+        now = asyncio.get_running_loop().time()
+        if now - self._silent_since >= VANISHED_SECONDS:
+            for patience in self._open:
+                patience.reschedule(now)
+
+    def was_heard(self) -> None:
+        """The proxy has said something."""
+        self._silent_since = None
 
     @staticmethod
     async def _check(answer: Answer, address: Address, *hoped_for: int) -> None:

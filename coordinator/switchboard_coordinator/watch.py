@@ -59,13 +59,19 @@ class Watch:
         before = self._roster.now.peers[peer.name]
         credential = peer.credential.header()
         began = time.perf_counter()
+        asked_at = asyncio.get_running_loop().time()
         try:
             status, body = await _ask(before, peer.place, credential)
         except (RelayError, TimeoutError) as error:
+            if isinstance(error, ConnectTimedOut | TimeoutError):
+                peer.fell_silent(asked_at)
+            else:
+                peer.was_heard()  # its machine is there: what is open there breaks by itself, or is being drained
             self._silent(peer, error)
         else:
             if status in (401, 429):
                 peer.credential.refuse(credential)
+            peer.was_heard()
             peer.breaker.succeeded()
             levels, profiles = look.read(status, body, before.profiles)
             self._roster.note(peer.name, levels, profiles, round((time.perf_counter() - began) * 1000, 1))
