@@ -16,6 +16,10 @@ PATIENCE_SECONDS = 9.0
 """Less than a `RawClient` waits for one piece."""
 
 
+APPROVAL_SECONDS = 0.02
+"""A person needs some time to decide, and before asking again."""
+
+
 class Caller:
     """Asks the coordinator at `port` with a consumer's key."""
 
@@ -76,7 +80,17 @@ class Caller:
             async with self.asking("GET", f"/api/turns/{heard.turn}/events") as client:
                 await client.head()
                 while piece := await client.piece():
-                    heard.events(piece)
+                    for approval in heard.events(piece):
+                        both.create_task(self._approve(heard.turn, approval))
+
+    async def _approve(self, turn: str, approval: str) -> None:
+        """Allow it, until that was taken or comes too late."""
+        status = 0
+        while status not in (200, 409):
+            await asyncio.sleep(APPROVAL_SECONDS)
+            path = f"/api/turns/{turn}/approvals/{approval}"
+            async with self.asking("POST", path, {"choice": "once"}) as client:
+                status = (await client.reply("POST")).status
 
     async def _cancel(self, turn: str, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -174,8 +188,9 @@ class _Heard:
                 if "choices" not in chunk and "error" in chunk:
                     self._end = Told("error", code=chunk["error"]["code"], words=chunk["error"]["message"])
 
-    def events(self, piece: bytes) -> None:
-        """A part of a stream of turn events."""
+    def events(self, piece: bytes) -> list[str]:
+        """A part of a stream of turn events; gives the approvals that it asks for."""
+        approvals = []
         for frame in self._frames(piece):
             if b"data: {" not in frame:
                 continue
@@ -185,8 +200,11 @@ class _Heard:
             self._last_id = event["id"]
             if event["event"] == "lane.text":
                 self._say(event["lane"], event["text"])
+            elif event["event"] == "lane.approval":
+                approvals.append(event["approval"])
             elif event["event"].startswith("turn.") and event["event"] != "turn.accepted":
                 self._end = _end(event)
+        return approvals
 
     def _say(self, lane: int, text: str) -> None:
         self._texts[lane] = self._texts.get(lane, "") + text

@@ -111,7 +111,7 @@ async def run(schedule: Schedule, slot: Slot, caller: Caller) -> Seen:
         asked = [happening.create_task(_ask(ask, schedule.seed, slot, caller)) for ask in schedule.asks]
 
     async def is_over() -> bool:
-        return not any(slot.group in place for place in await caller.open_turns())
+        return not slot.models & {*await caller.open_turns()}
 
     leftovers = []
     for what, is_at_rest in (
@@ -144,8 +144,7 @@ async def _suffer(trouble: Trouble, machine: Machine) -> None:
 
 async def _ask(ask: Ask, seed: int, slot: Slot, caller: Caller) -> tuple[Told, ...]:
     await asyncio.sleep(ask.at_ms / 1000)
-    model = slot.machines[ask.peer].name if ask.mode == "one" else f"{ask.mode}@{slot.group}"
-    return await caller.ask(ask, model, ask.text(seed))
+    return await caller.ask(ask, slot.model(ask), ask.text(seed))
 
 
 async def _evidence(ask: Ask, seed: int, heard: tuple[Told, ...], slot: Slot, caller: Caller) -> Evidence:

@@ -11,6 +11,8 @@ PEERS = 3
 LAST_START_MS = 120
 LONGEST_TROUBLE_MS = 300
 
+APPROVE = "!!approve=make"
+
 Hop = Literal["proxy", "agent"]
 """The stretch that ends there: coordinator to proxy, or proxy to agent."""
 Mode = Literal["one", "any", "all"]
@@ -53,8 +55,10 @@ class Ask:
         """What is asked."""
         return f"{self.directives} {self.mark(seed)}".strip()
 
-    def answer(self, seed: int, agent: str) -> str:
-        """What the mock agent of this name says to it."""
+    def answer(self, seed: int, agent: str) -> str | None:
+        """What the mock agent of this name says to it; None where that depends on who is asked for an approval."""
+        if APPROVE in self.directives:
+            return None
         words = re.search("!!repeat=([0-9]+)", self.directives)
         return f"[{agent}] echo: " + " ".join([self.mark(seed)] * (int(words[1]) if words else 1))
 
@@ -110,7 +114,7 @@ def _ask(chance: random.Random, number: int) -> Ask:
         surface=surface,
         transport="runs" if chance.random() < 0.35 else "chat",
         is_stream=chance.random() < 0.5,
-        directives=_directives(chance),
+        directives=_directives(chance, may_ask=given_up != "leaves"),
         again_after_ms=chance.choice((0, 5, 50, 300)) if has_key else None,
         leaves_after_ms=chance.randint(1, 150) if given_up == "leaves" else None,
         is_detached=is_detached and chance.random() < 0.7,
@@ -119,8 +123,8 @@ def _ask(chance: random.Random, number: int) -> Ask:
     )
 
 
-def _directives(chance: random.Random) -> str:
-    words = []
+def _directives(chance: random.Random, *, may_ask: bool) -> str:
+    words = [APPROVE] if may_ask and chance.random() < 0.08 else []
     if chance.random() < 0.15:
         words.append(f"!!hold={chance.choice((0.02, 0.1))}")
     if chance.random() < 0.25:

@@ -17,7 +17,7 @@ from switchboard_mock_agent.agent import MockAgent
 from switchboard_proxy.settings import Profile, ProxySettings
 
 from .client import Caller
-from .schedule import PEERS, Hop
+from .schedule import PEERS, Ask, Hop
 
 AGENT_TURNS = (1, 2, 10)
 """What the agents of a slot take at once: some are soon at their limit."""
@@ -71,6 +71,15 @@ class Slot:
 
     group: str
     machines: tuple[Machine, ...]
+
+    def model(self, ask: Ask) -> str:
+        """Where this is to be sent."""
+        return self.machines[ask.peer].name if ask.mode == "one" else f"{ask.mode}@{self.group}"
+
+    @property
+    def models(self) -> set[str]:
+        """Everywhere that something can be sent."""
+        return {f"any@{self.group}", f"all@{self.group}", *(machine.name for machine in self.machines)}
 
     @property
     def is_at_rest(self) -> bool:

@@ -6,20 +6,33 @@ import pytest
 
 from .exchanges import Exchange
 from .schedule import Ask
-from .verdict import DONE, END_MARK, UNKNOWN, Evidence, Known, LaneEvidence, Told, findings, known, words
+from .verdict import (
+    CANCELLED,
+    DONE,
+    END_MARK,
+    UNKNOWN,
+    Evidence,
+    Known,
+    LaneEvidence,
+    LaneRecord,
+    Record,
+    Told,
+    findings,
+    known,
+    words,
+)
 
 TEXT = b'data: {"choices":[{"index":0,"delta":{"content":"hi"}}]}\n\n'
-ASK = Ask(0, at_ms=0, mode="one", peer=0, is_stream=True, directives="")
 
 
-def answered(status: int | None, answer: bytes = b"", started: str | None = None) -> Exchange:
+def answered(status: int | None, answer: bytes = b"", started: str | None = None, *, is_whole: bool = True) -> Exchange:
     headers = {"x-switchboard-started": started} if started else {}
-    return Exchange(0.0, "POST", "/p/default/v1/chat/completions", b"{}", status, headers, answer)
+    return Exchange(0.0, "POST", "/p/default/v1/chat/completions", b"{}", status, headers, answer, is_whole)
 
 
 WHOLE = answered(200, TEXT + END_MARK)
-BROKEN = answered(200, TEXT)
-MISSING = answered(None)
+BROKEN = answered(200, TEXT, is_whole=False)
+MISSING = answered(None, is_whole=False)
 BUSY = answered(429)
 
 
@@ -28,9 +41,14 @@ BUSY = answered(429)
     [
         (MISSING, "unknown"),
         (BROKEN, "unknown"),
-        (answered(200, TEXT + END_MARK[:-1]), "unknown"),
+        (answered(200, TEXT), "unknown"),
+        (answered(200, TEXT + END_MARK[:-1], is_whole=False), "unknown"),
+        (answered(200, TEXT + END_MARK, is_whole=False), "over"),
         (WHOLE, "over"),
+        (answered(202, b'{"run_id": "run_1"}'), "over"),
+        (answered(202, b'{"run_id": "run', is_whole=False), "unknown"),
         (BUSY, "not_started"),
+        (answered(429, is_whole=False), "not_started"),
         (answered(503), "not_started"),
         (answered(401), "not_started"),
         (answered(503, started="no"), "not_started"),
@@ -44,67 +62,121 @@ def test_what_the_coordinator_can_know(exchange: Exchange, what: Known) -> None:
     assert known(exchange) == what
 
 
-def seen(told: Told, *exchanges: Exchange, executions: int = 1, has_unread: bool = False) -> list[str]:
-    """The findings of a turn at one peer."""
-    return findings(Evidence(ASK, told, (LaneEvidence("nas", exchanges, executions, has_unread),)))
-
-
-HEARD = Told("whole", "hi")
-AMBIGUOUS = Told("error", code=UNKNOWN, started="unknown")
+ASK = Ask(0)
+RUN = Ask(0, transport="runs", directives="!!die")
 UNAVAILABLE = Told("error", code="peer_unavailable", started="no")
 
 
-def test_what_is_as_it_should_be() -> None:
-    assert seen(HEARD, WHOLE) == []
-    assert seen(AMBIGUOUS, MISSING) == seen(AMBIGUOUS, MISSING, executions=0) == []
-    assert seen(replace(AMBIGUOUS, text="h"), BROKEN) == []
-    assert seen(AMBIGUOUS, executions=0, has_unread=True) == []
-    assert seen(UNAVAILABLE, executions=0) == []
-    assert seen(Told("error", code="agent_unreachable", started="no"), answered(502, started="no"), executions=0) == []
-    assert seen(HEARD, BUSY, WHOLE) == []
-    assert seen(Told("left"), BROKEN) == seen(Told("left"), executions=0) == []
-
-
-@pytest.mark.parametrize(
-    ("told", "exchanges", "executions", "found"),
-    [
-        (HEARD, (WHOLE,), 2, "executed twice: [2]"),
-        (Told("left"), (WHOLE,), 2, "executed twice: [2]"),
-        (HEARD, (MISSING, WHOLE), 1, "sent to nas again after an answer that was unknown"),
-        (Told("left"), (BROKEN, WHOLE), 1, "sent to nas again after an answer that was unknown"),
-        (Told("silence", words="8 s"), (MISSING,), 0, "lost in silence: 8 s"),
-        (UNAVAILABLE, (BUSY,), 1, "told as not started (peer_unavailable), and executed"),
-        (UNAVAILABLE, (BUSY,), 1, "nas is labelled peer_unavailable and executed it"),
-        (UNAVAILABLE, (MISSING,), 0, "nas is unknown and labelled peer_unavailable"),
-        (AMBIGUOUS, (WHOLE,), 1, f"nas is over and labelled {UNKNOWN}"),
-        (AMBIGUOUS, (BUSY,), 0, f"nas is not_started and labelled {UNKNOWN}"),
-        (AMBIGUOUS, (), 0, f"nas is never asked and labelled {UNKNOWN}"),
-        (Told("error", code="internal_error"), (), 0, "nas is never asked and labelled internal_error"),
-        (HEARD, (WHOLE,), 0, "nas is done after 0 executions"),
-        (HEARD, (), 0, f"nas is never asked and labelled {DONE}"),
-        (Told("whole", "h"), (WHOLE,), 1, "the client heard 'h' where the agent said 'hi'"),
-        (replace(AMBIGUOUS, text="x"), (BROKEN,), 1, "the client heard 'x', which does not begin 'hi'"),
-    ],
-)
-def test_what_is_found(told: Told, exchanges: tuple[Exchange, ...], executions: int, found: str) -> None:
-    assert found in seen(told, *exchanges, executions=executions)
-
-
-def group(told: Told, *lanes: LaneEvidence) -> list[str]:
-    """The findings of a group's turn."""
-    evidence = Evidence(replace(ASK, mode="all"), told, lanes)
+def seen(
+    label: str,
+    *exchanges: Exchange,
+    told: Told | None = None,
+    text: str = "",
+    executions: int = 1,
+    has_unread: bool = False,
+    ask: Ask = ASK,
+) -> list[str]:
+    """The findings of a turn at one peer, where a client was told what is on record unless something else is given."""
+    state = label if label in (DONE, CANCELLED) else "failed"
+    code = "" if label in (DONE, CANCELLED) else label
+    told = told or (Told("whole", text) if label == DONE else Told("error", text, code or "turn_cancelled"))
+    lane = LaneEvidence(("nas",), exchanges, executions, "hi" if executions else "", has_unread)
+    evidence = Evidence(ask, (told,), Record(state, code, (LaneRecord("nas", label, text),)), (lane,))
     found = findings(evidence)
     assert all(each in words(found, evidence) for each in found)
     return found
 
 
+def test_what_is_as_it_should_be() -> None:
+    assert seen(DONE, WHOLE, text="hi") == []
+    assert seen(UNKNOWN, MISSING) == seen(UNKNOWN, MISSING, executions=0) == []
+    assert seen(UNKNOWN, BROKEN, text="h") == []
+    assert seen(UNKNOWN, executions=0, has_unread=True) == []
+    assert seen("peer_unavailable", executions=0, told=UNAVAILABLE) == []
+    assert seen("agent_unreachable", answered(502, started="no"), executions=0) == []
+    assert seen(DONE, BUSY, WHOLE, text="hi") == []
+    assert seen(CANCELLED, BROKEN, ask=Ask(0, cancels_after_ms=1), text="h") == []
+    assert seen(CANCELLED, BROKEN, ask=Ask(0, leaves_after_ms=1), told=Told("left")) == []
+    assert seen(DONE, WHOLE, text="hi", ask=Ask(0, leaves_after_ms=1), told=Told("left", "h")) == []
+    assert seen(UNKNOWN, answered(202), ask=RUN) == []
+
+
+@pytest.mark.parametrize(
+    ("label", "exchanges", "executions", "found"),
+    [
+        (DONE, (WHOLE,), 2, "executed 2 times by nas"),
+        (DONE, (WHOLE,), 2, "nas: done after 2 executions"),
+        (DONE, (MISSING, WHOLE), 1, "sent again after an answer of nas that was unknown"),
+        (DONE, (WHOLE, WHOLE), 1, "sent again after an answer of nas that was over"),
+        ("peer_busy", (BUSY,), 1, "nas: labelled peer_busy, and executed"),
+        ("peer_unavailable", (MISSING,), 0, "nas: unknown, and labelled peer_unavailable"),
+        ("peer_failed", (BROKEN,), 1, "nas: unknown, and labelled peer_failed"),
+        (UNKNOWN, (WHOLE,), 1, f"nas: over, and labelled {UNKNOWN}"),
+        (UNKNOWN, (answered(202),), 1, f"nas: over, and labelled {UNKNOWN}"),
+        (UNKNOWN, (BUSY,), 0, f"nas: not_started, and labelled {UNKNOWN}"),
+        (UNKNOWN, (), 0, f"nas: never asked, and labelled {UNKNOWN}"),
+        ("internal_error", (), 0, "nas: never asked, and labelled internal_error"),
+        (CANCELLED, (BROKEN,), 1, "nas: unknown, and labelled cancelled"),
+        (DONE, (WHOLE,), 0, "nas: done after 0 executions"),
+        (DONE, (), 0, "nas: never asked, and labelled done"),
+        (DONE, (WHOLE,), 1, "on record is '', where nas said 'hi'"),
+    ],
+)
+def test_what_is_found(label: str, exchanges: tuple[Exchange, ...], executions: int, found: str) -> None:
+    assert found in seen(label, *exchanges, executions=executions)
+
+
+@pytest.mark.parametrize(
+    ("told", "label", "found"),
+    [
+        (Told("silence", words="9 s"), DONE, "lost in silence: 9 s"),
+        (Told("whole", "hi"), UNKNOWN, "told as done, and on record as failed"),
+        (Told("error", code=UNKNOWN), DONE, f"told as {UNKNOWN}, and on record as done"),
+        (Told("error", code=UNKNOWN), "peer_busy", f"told as {UNKNOWN}, and on record as peer_busy"),
+        (Told("error", code="peer_unavailable"), CANCELLED, "told as peer_unavailable, and on record as cancelled"),
+        (UNAVAILABLE, "peer_unavailable", "told as not started (peer_unavailable), and executed"),
+        (Told("whole", "h"), DONE, "the client heard 'h', and on record is ['hi']"),
+        (Told("left", "x"), DONE, "the client heard 'x', and on record is 'hi'"),
+    ],
+)
+def test_what_is_found_where_the_client_heard_something_else(told: Told, label: str, found: str) -> None:
+    assert found in seen(label, WHOLE, told=told, text="hi")
+
+
+def test_a_run_of_an_agent_that_died_is_lost() -> None:
+    assert seen(DONE, answered(202), text="hi", ask=RUN) == ["nas: over, and labelled done"]
+
+
 def test_every_lane_of_a_group_is_judged_by_its_own() -> None:
-    nas, tower = LaneEvidence("nas", (WHOLE,), 1), LaneEvidence("tower", (MISSING,), 1)
-    lanes = (("nas", DONE), ("tower", UNKNOWN))
-    assert group(Told("whole", "### nas hi", lanes=lanes), nas, tower) == []
-    assert group(Told("whole", "### nas", lanes=lanes), nas, tower) == ["the client did not hear what nas said"]
-    assert group(Told("whole", "hi", lanes=(("nas", DONE), ("tower", DONE))), nas, tower) == [
-        f"tower is unknown and labelled {DONE}"
+    ask = Ask(0, mode="all")
+    nas, tower = LaneEvidence(("nas",), (WHOLE,), 1, "one"), LaneEvidence(("tower",), (MISSING,), 1, "two")
+    heard = (Told("whole", "### nas one"),)
+    record = Record(DONE, "", (LaneRecord("nas", DONE, "one"), LaneRecord("tower", UNKNOWN, "")))
+    evidence = Evidence(ask, heard, record, (nas, tower))
+    assert findings(evidence) == []
+    assert findings(replace(evidence, heard=(Told("whole", "nas"),))) == [
+        "the client heard 'nas', and on record is ['one']"
     ]
-    assert group(Told("whole", "hi", lanes=lanes), nas, replace(tower, executions=2)) == ["executed twice: [1, 2]"]
-    assert group(Told("error", code="every_lane_failed", started="unknown"), tower, replace(tower, peer="nas")) == []
+    done = replace(record, lanes=(record.lanes[0], LaneRecord("tower", DONE, "two")))
+    assert findings(replace(evidence, record=done, heard=(Told("whole", "one two"),))) == [
+        "tower: unknown, and labelled done"
+    ]
+    twice = replace(tower, executions=2)
+    assert findings(replace(evidence, lanes=(nas, twice))) == ["executed 2 times by tower"]
+
+
+def test_two_questions_with_one_key_are_one_turn() -> None:
+    lane = LaneEvidence(("nas",), (WHOLE,), 1, "hi")
+    record = Record(DONE, "", (LaneRecord("nas", DONE, "hi"),))
+    heard = (Told("left", turn="turn_1"), Told("whole", "hi", turn="turn_1"))
+    evidence = Evidence(Ask(0, again_after_ms=1), heard, record, (lane,))
+    assert findings(evidence) == []
+    heard = (heard[0], replace(heard[1], turn="turn_2"))
+    assert findings(replace(evidence, heard=heard)) == ["the same key gave two turns"]
+
+
+def test_of_a_turn_that_no_client_knows_the_executions_count() -> None:
+    lane = LaneEvidence(("nas",), (BROKEN,), 1, "hi")
+    evidence = Evidence(Ask(0, leaves_after_ms=1), (Told("left"),), None, (lane,))
+    assert findings(evidence) == []
+    assert findings(replace(evidence, lanes=(replace(lane, executions=2),))) == ["executed 2 times by nas"]

@@ -90,14 +90,14 @@ class LaneEvidence:
         peers: where it may have gone.
         exchanges: those that carried the turn from the coordinator, in order.
         executions: how often an agent began to work on it.
-        said: all that the agent says that worked on it.
+        said: all that the agent says that worked on it; None where that is not known.
         has_unread: a peer's hop reset connections before it read anything: one of them may have been this turn's.
     """
 
     peers: tuple[str, ...]
     exchanges: tuple[Exchange, ...] = ()
     executions: int = 0
-    said: str = ""
+    said: str | None = ""
     has_unread: bool = False
 
 
@@ -153,9 +153,9 @@ def _misinformed(told: Told, record: Record, lanes: Sequence[LaneEvidence]) -> I
             yield f"told as {told.code}, and on record as {record.code or record.state}"
         if told.started == "no" and any(lane.executions for lane in lanes):
             yield f"told as not started ({told.code}), and executed"
-    texts = [lane.text for lane in record.lanes if told.kind != "whole" or lane.label == DONE]
-    if len(record.lanes) == 1 and not texts[0].startswith(told.text):
-        yield f"the client heard {told.text!r}, and on record is {texts[0]!r}"
+    if len(record.lanes) == 1 and not record.lanes[0].text.startswith(told.text):
+        yield f"the client heard {told.text!r}, and on record is {record.lanes[0].text!r}"
+    texts = [lane.text for lane in record.lanes if lane.label == DONE]
     if told.kind == "whole" and any(text not in told.text for text in texts):
         yield f"the client heard {told.text!r}, and on record is {texts}"
 
@@ -187,6 +187,8 @@ def _mislabelled(ask: Ask, lane: LaneEvidence, label: str) -> Iterator[str]:
 
 def _misquoted(lane: LaneEvidence, record: LaneRecord) -> Iterator[str]:
     """Text that is not what the agent said, as far as it came."""
+    if lane.said is None:
+        return
     if record.text != lane.said if record.label == DONE else not lane.said.startswith(record.text):
         yield f"on record is {record.text!r}, where {record.peer} said {lane.said!r}"
 
