@@ -15,12 +15,12 @@ from .address import DEFAULT_PROFILE, Address
 from .admission import Admission, Waiting
 from .edge import Asked, BrokenOff
 from .errors import PeerError, RouteNotFound
-from .openai import CLIENT_LEFT
 from .peer import Peer
 from .raw_crossing import of_address, pause_seconds, starts_a_turn, target_of, to_client, to_peer
 from .reply import BODY_LIMIT_BYTES, Reply, failures_told
 from .roster import Roster
 from .scopes import raw
+from .turns import CLIENT_LEFT
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 

@@ -19,7 +19,6 @@ from .admission import Admission, Waiting
 from .edge import Asked
 from .errors import DeadlineExceeded, MalformedRequest, PeerBusy, PeerError, PeerFailed, PeerOutcomeUnknown
 from .lane import PATIENCE_SECONDS
-from .openai import CLIENT_LEFT
 from .peer import Frames, Peer
 from .question import model_of
 from .raw_crossing import of_address, pause_seconds
@@ -28,6 +27,7 @@ from .response_request import End, ResponseRequest, read_end
 from .roster import Roster
 from .routing import plan
 from .terms import Terms, terms_of
+from .turns import CLIENT_LEFT
 
 
 def _unseen(_: Waiting) -> None:
@@ -57,7 +57,7 @@ class Responses:
             asked.count_turn()
             headers = session.to_peer(scope["headers"], consumer=asked.consumer, request_id=asked.request_id)
             told = of_address(address)
-            reply.headers = lambda: told
+            reply.headers = told
             async with leaving_with_client(client), _within(terms.deadline_ms):
                 async with _kept_warm(reply) if wanted.is_stream else nullcontext():
                     end = await self._ask(address, wanted, headers, asked.consumer, told, reply)
