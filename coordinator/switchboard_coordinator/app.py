@@ -35,6 +35,7 @@ from .roster import Roster
 from .roster_events import RosterEvents
 from .roster_surface import RosterSurface
 from .serve import Drain
+from .sessions import Sessions
 from .settings import CoordinatorSettings
 from .turn_surface import TurnEvents, TurnSurface
 from .turns import Turns
@@ -77,8 +78,11 @@ def create_app(
     )
     audit = Audit()
     admission = Admission({name: entry.max_turns for name, entry in peers.peers.items()})
-    turns = Turns(known, roster, journal, admission, {name: entry.transport for name, entry in peers.peers.items()})
-    intake = Intake(roster, admission, peers.chairs)
+    sessions = Sessions(journal)
+    turns = Turns(
+        known, roster, journal, sessions, admission, {name: entry.transport for name, entry in peers.peers.items()}
+    )
+    intake = Intake(roster, admission, sessions, peers.chairs)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

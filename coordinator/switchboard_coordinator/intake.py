@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from starlette.types import Scope
 
 from . import session
-from .address import Address, AddressError, parse_target
+from .address import Address, AddressError, Group, parse_target
 from .admission import Admission
 from .chat import ChatRequest
 from .edge import Asked
@@ -17,6 +17,7 @@ from .errors import MalformedRequest, ModelNotFound
 from .options import Options, parse_options
 from .roster import Roster
 from .routing import plan
+from .sessions import Sessions
 from .terms import Terms, terms_of
 from .turn import Policy, Transport
 from .turns import Asking, digest_of
@@ -37,6 +38,7 @@ class TurnRequest(BaseModel):
     answers: Literal["sections", "choices"] | None = None
     quorum: int | None = Field(None, ge=1)
     chair: str | None = None
+    switchboard: dict[str, object] | None = Field(None, description="The three above, as in chat completions.")
 
     @model_validator(mode="after")
     def _one_question(self) -> "TurnRequest":
@@ -48,13 +50,14 @@ class TurnRequest(BaseModel):
 class Intake:
     """Reads what clients ask for."""
 
-    def __init__(self, roster: Roster, admission: Admission, chairs: Mapping[str, Address]) -> None:
+    def __init__(self, roster: Roster, admission: Admission, sessions: Sessions, chairs: Mapping[str, Address]) -> None:
         """`chairs` is whom the operator made a group's chair."""
         self._roster = roster
         self._admission = admission
+        self._sessions = sessions
         self._chairs = chairs
 
-    def chat(self, scope: Scope, body: bytes) -> Asking:
+    async def chat(self, scope: Scope, body: bytes) -> Asking:
         """The turn that a chat completion asks for.
 
         Raises:
@@ -63,9 +66,9 @@ class Intake:
         terms = terms_of(scope["headers"])
         chat = ChatRequest.parse(body, terms.to)
         digest = digest_of(body, (terms.to or "").encode()) if terms.key is not None else None
-        return self._asking(scope, chat, chat.options, terms, "cancel", digest, can_approve=False)
+        return await self._asking(scope, chat, chat.options, terms, "cancel", digest, can_approve=False)
 
-    def turn(self, scope: Scope, body: bytes) -> Asking:
+    async def turn(self, scope: Scope, body: bytes) -> Asking:
         """The turn that `POST /api/turns` asks for.
 
         Raises:
@@ -81,7 +84,8 @@ class Intake:
         terms = terms_of(scope["headers"])
         digest = digest_of(body) if terms.key is not None else None
         given = {name: getattr(wanted, name) for name in ("answers", "quorum", "chair")}
-        options = parse_options({name: value for name, value in given.items() if value is not None})
+        told = {name: value for name, value in given.items() if value is not None}
+        options = parse_options({**(wanted.switchboard or {}), **told})
         terms = replace(
             terms,
             policy=terms.policy or wanted.policy,
@@ -91,9 +95,9 @@ class Intake:
         )
         messages = wanted.messages or [{"role": "user", "content": wanted.text}]
         chat = ChatRequest.parse(orjson.dumps({"model": wanted.to, "messages": messages, "stream": True}))
-        return self._asking(scope, chat, options, terms, "detach", digest, can_approve=True)
+        return await self._asking(scope, chat, options, terms, "detach", digest, can_approve=True)
 
-    def message(self, scope: Scope, target: str, text: str) -> Asking:
+    async def message(self, scope: Scope, target: str, text: str) -> Asking:
         """The turn for one message to one target.
 
         Raises:
@@ -101,9 +105,9 @@ class Intake:
         """
         messages = [{"role": "user", "content": text}]
         chat = ChatRequest.parse(orjson.dumps({"model": target, "messages": messages}))
-        return self._asking(scope, chat, Options(), Terms(), "cancel", None, can_approve=False)
+        return await self._asking(scope, chat, Options(), Terms(), "cancel", None, can_approve=False)
 
-    def _asking(
+    async def _asking(
         self,
         scope: Scope,
         chat: ChatRequest,
@@ -116,11 +120,23 @@ class Intake:
     ) -> Asking:
         asked = Asked.of(scope)
         try:
-            asked.require(parse_target(chat.model))
+            target = parse_target(chat.model)
         except AddressError as error:
             raise ModelNotFound(str(error)) from None
-        busy = {name: self._admission.running(name) + self._admission.waiting(name) for name in self._roster.now.peers}
-        route = plan(chat.model, self._roster.now, options, busy=busy, chairs=self._chairs)
+        asked.require(target)
+        before = None
+        if terms.session is not None:
+            before = await self._sessions.of(asked.consumer, terms.session)
+        may_move = terms.is_move or asked.who.moves == "follow"
+        route = plan(
+            chat.model,
+            self._roster.now,
+            options,
+            busy=self._busy() if isinstance(target, Group) else {},
+            sticky=Address.of(before.home) if before is not None else None,
+            is_bound=not may_move,
+            chairs=self._chairs,
+        )
         if options.chair is not None:
             asked.require(options.chair)
         headers = session.to_peer(
@@ -138,5 +154,11 @@ class Intake:
             deadline_ms=terms.deadline_ms,
             can_approve=can_approve,
             asked=asked,
-            may_move=terms.is_move or asked.who.moves == "follow",
+            before=before,
+            may_move=may_move,
         )
+
+    def _busy(self) -> dict[str, int]:
+        """How many turns each peer has, running or waiting."""
+        admission = self._admission
+        return {name: admission.running(name) + admission.waiting(name) for name in self._roster.now.peers}

@@ -86,7 +86,7 @@ class ChatCompletions:
 
     async def _answer(self, scope: Scope, client: Client, reply: Reply) -> None:
         asked = Asked.of(scope)
-        asking = self._intake.chat(scope, await client.read(BODY_LIMIT_BYTES))
+        asking = await self._intake.chat(scope, await client.read(BODY_LIMIT_BYTES))
         asked.line["model"] = asking.chat.model
         chat, plan = asking.chat, asking.plan
         tap = _Tap(reply) if chat.is_stream and not plan.mode else None

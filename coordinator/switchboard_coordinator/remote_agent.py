@@ -36,7 +36,7 @@ class Invoke:
         reply = Reply(scope, receive, send)
         async with failures_told(reply):
             invocation = _invocation(await client.read(BODY_LIMIT_BYTES))
-            asking = self._intake.message(scope, invocation.target, invocation.message)
+            asking = await self._intake.message(scope, invocation.target, invocation.message)
             if asking.plan.mode:
                 raise MalformedRequest("`target` is one address here, such as nas or work@nas", param="target")
             began = time.perf_counter()

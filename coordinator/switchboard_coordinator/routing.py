@@ -48,12 +48,13 @@ def plan(
     *,
     busy: Mapping[str, int] = _NOBODY_BUSY,
     sticky: Address | None = None,
+    is_bound: bool = False,
     chairs: Mapping[str, Address] = _NO_CHAIRS,
 ) -> Plan:
     """The plan for a model id: `profile@peer`, `peer` or `mode@group`.
 
-    `busy` is how many turns each peer has, running or waiting; `sticky` where the session is at home; `chairs` whom the
-    operator made a group's chair.
+    `busy` is how many turns each peer has, running or waiting; `sticky` where the session is at home, and
+    `is_bound` whether it must stay there; `chairs` whom the operator made a group's chair.
 
     Raises:
         ModelNotFound: no such id; the sentence says what there is.
@@ -77,6 +78,8 @@ def plan(
     match target.mode:
         case "any":
             candidates = _candidates(lanes, snapshot, busy, sticky)
+            if is_bound and sticky in candidates:
+                candidates = (sticky,)
             return Plan("any", candidates[:1], candidates=candidates)
         case "first":
             return Plan("first", lanes)

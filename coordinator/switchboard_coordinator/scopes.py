@@ -68,6 +68,8 @@ class Scopes:
     def allows(self, needed: Address | Group | Right) -> bool:
         """Whether one of the words covers this."""
         kind = ":" if isinstance(needed, Right) else "@"
+        if kind == "@" and "*" in self.words:
+            return True
         head, _, tail = str(needed).partition(kind)
         return any(_covers(word, kind, head, tail) for word in self.words)
 
@@ -80,9 +82,7 @@ EVERYTHING: Final = Scopes(("*", "raw:*", "cancel-others", "admin"))
 
 
 def _covers(word: str, kind: str, head: str, tail: str) -> bool:
-    if word == "*":
-        return kind == "@"
-    if ("@" in word) != (kind == "@"):
+    if word == "*" or ("@" in word) != (kind == "@"):
         return False
     own_head, _, own_tail = word.partition(kind)
     return own_head in ("*", head) and own_tail in ("*", tail)

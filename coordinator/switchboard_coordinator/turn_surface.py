@@ -50,7 +50,7 @@ class TurnSurface:
 
     async def begin(self, request: Request) -> Response:
         """`POST /api/turns`: 202 once the turn is written down."""
-        asking = self._intake.turn(request.scope, await _body(request, BODY_LIMIT_BYTES))
+        asking = await self._intake.turn(request.scope, await _body(request, BODY_LIMIT_BYTES))
         live, is_joined = await self._turns.open(asking)
         if not is_joined and not live.was_written and not await live.written():
             raise JournalUnavailable("the turn could not be written down, so nobody was asked")

@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -62,6 +62,7 @@ class Asking:
         session: the client's own word for it.
         key: the Idempotency-Key, and `digest` that of the request that came with it.
         can_approve: whether somebody will answer an agent that asks for an approval.
+        before: its session as it was.
         may_move: whether its session may go on at another address than the one that holds its history.
     """
 
@@ -76,6 +77,7 @@ class Asking:
     digest: bytes | None = None
     deadline_ms: int | None = None
     can_approve: bool = False
+    before: Session | None = None
     may_move: bool = False
 
     @property
@@ -92,11 +94,12 @@ class Turns:
         peers: Mapping[str, Peer],
         roster: Roster,
         journal: Journal,
+        sessions: Sessions,
         admission: Admission,
         transports: Mapping[str, Transport],
     ) -> None:
         self.journal = journal
-        self.sessions = Sessions(journal)
+        self.sessions = sessions
         self._peers = dict(peers)
         self._roster = roster
         self._admission = admission
@@ -122,18 +125,15 @@ class Turns:
         asking.asked.count_turn()
         if self.journal.trouble is not None:
             raise JournalUnavailable(f"no new turn is taken, for it could not be written down: {self.journal.trouble}")
-        session = await self._session(asking)
         plan = asking.plan
         live = LiveTurn(_new_id(), asking.consumer, self.journal, session=asking.session)
         if asking.session is not None and plan.mode in ONE_LANE:
-            if plan.mode == "any" and session is not None and not asking.may_move:
-                plan = _at_home(plan, session.home)
             live.claim = self.sessions.claim(asking.consumer, asking.session, plan.lanes[0], may_move=asking.may_move)
             if live.claim.affinity == "moved":
                 asking.asked.note("session.move", f"{asking.session} to {plan.lanes[0]}")
         self._accept(live, asking, plan)
         task = TurnTask(live, course(live.turn.accepted, asking.chat.question) if plan.mode else None)
-        question = self._question(asking, session)
+        question = self._question(asking)
         for lane in live.turn.lanes:
             candidates = plan.candidates or (plan.lanes[lane.index],)
             if lane.index == plan.chair:
@@ -150,12 +150,7 @@ class Turns:
         self._start(task)
         return live, False
 
-    async def _session(self, asking: Asking) -> Session | None:
-        if asking.session is None:
-            return None
-        return await self.sessions.of(asking.consumer, asking.session)
-
-    def _question(self, asking: Asking, session: Session | None) -> Question:
+    def _question(self, asking: Asking) -> Question:
         if asking.session is None:
             return PlainQuestion(asking.chat)
         peer_session = namespaced(asking.session, asking.consumer)
@@ -163,7 +158,7 @@ class Turns:
             asking.chat,
             asking.consumer,
             asking.session,
-            session,
+            asking.before,
             self.sessions,
             self._peers,
             peer_session,
@@ -325,12 +320,6 @@ class Turns:
         async with asyncio.TaskGroup() as closing:
             for task in list(self._tasks.values()):
                 closing.create_task(task.close())
-
-
-def _at_home(plan: Plan, home: str) -> Plan:
-    """The same plan, asking nobody but the home of its session, if that is one of its candidates."""
-    candidates = tuple(address for address in plan.candidates if str(address) == home) or plan.candidates
-    return replace(plan, lanes=candidates[:1], candidates=candidates)
 
 
 def digest_of(*parts: bytes) -> bytes:
