@@ -1,7 +1,8 @@
 """The journal: what happened to every turn, written down in groups, and read again. Knows no peer and no surface.
 
 One task writes. Whoever needs to know that something is written waits for the group that holds it, so a turn costs no
-transaction of its own; text is written within `TEXT_SECONDS` of being queued.
+transaction of its own. Text waits for more of its own turn alone: what is due is written a little at a time, so that a
+thousand streams are no burst.
 """
 
 import asyncio
@@ -21,8 +22,10 @@ from .errors import JournalUnavailable
 from .tables import entries, sessions, turns
 from .turn import OVER, Event, restored
 
-TEXT_SECONDS = 0.1
-"""Text waits so long for more, at most; after a SIGKILL that much of what was shown may be missing."""
+TEXT_SECONDS = 0.2
+"""Text waits so long for more: so much of what was shown, and a little, may be missing after a SIGKILL."""
+SWEEP_SECONDS = 0.02
+"""So often it is looked for text that is due."""
 RETRY_SECONDS = 1.0
 """While the database cannot be written, it is tried again so often."""
 HELD_BYTES = 64 * 1024 * 1024
@@ -87,7 +90,9 @@ class Journal:
         self._bytes = megabytes * 1024 * 1024
         self._group = _Group()
         self._wanted = asyncio.Event()
-        self._soon: asyncio.TimerHandle | None = None
+        self._later: dict[Follower, list[Event]] = {}
+        """Events that nobody waits for; a turn is here or in the group."""
+        self._sweeping: asyncio.TimerHandle | None = None
         self._is_ending = False
 
     # Writing.
@@ -102,16 +107,29 @@ class Journal:
             self._group.size += 100 + len(event.data["text"])
             if self._group.size > HELD_BYTES and self.trouble:
                 event = event._replace(data={**event.data, "text": ""})
-        events = self._group.events.get(turn)
+        events = self._group.events.get(turn) or self._later.get(turn)
         if events is None:
-            self._group.events[turn] = [event]
+            self._later[turn] = [event]
+            self._sweep_soon()
         else:
             events.append(event)
-        self._write_soon()
 
-    def _write_soon(self) -> None:
-        if self._soon is None:
-            self._soon = asyncio.get_running_loop().call_later(TEXT_SECONDS, self._wanted.set)
+    def _sweep_soon(self) -> None:
+        if self._sweeping is None:
+            self._sweeping = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
+
+    def _sweep(self) -> None:
+        """Let what is due be written."""
+        self._sweeping = None
+        due = time.time() - TEXT_SECONDS
+        for turn, events in list(self._later.items()):  # in the order of their first events
+            if events[0].at > due and not self._is_ending:
+                break
+            self._group.events[turn] = self._later.pop(turn)
+        if not self._group.is_empty():
+            self._wanted.set()
+        if self._later:
+            self._sweep_soon()
 
     def close(self, turn: Follower, state: str, at: float, *, keeps_key: bool = True) -> None:
         """Queue the end of a turn; its Idempotency-Key may be used anew where it does not keep it."""
@@ -122,15 +140,17 @@ class Journal:
     def remember_session(self, row: dict[str, Any]) -> None:
         """Queue a row of the table `sessions`."""
         self._group.sessions[row["consumer"], row["session"]] = row
-        self._write_soon()
+        self._sweep_soon()
 
     def forget_session(self, consumer: str, name: str) -> None:
         """Queue the end of a session that never began."""
         self._group.sessions[consumer, name] = None
-        self._write_soon()
+        self._sweep_soon()
 
-    async def commit(self) -> bool:
-        """Wait until everything queued so far is written; False when that failed."""
+    async def commit(self, turn: Follower) -> bool:
+        """Wait until everything queued of this turn is written; False when that failed."""
+        if turn in self._later:
+            self._group.events[turn] = self._later.pop(turn)
         done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._group.waiting.append(done)
         self._wanted.set()
@@ -153,6 +173,7 @@ class Journal:
     def end(self) -> None:
         """Let `keep` come to its end."""
         self._is_ending = True
+        self._sweep()
         self._wanted.set()
 
     async def _keep_on(self, connection: AsyncConnection) -> None:
@@ -173,7 +194,7 @@ class Journal:
                 await asyncio.sleep(RETRY_SECONDS)
                 self._wanted.set()
                 continue
-            if self._is_ending and self._group.is_empty():
+            if self._is_ending and self._group.is_empty() and not self._later:
                 return
             if time.monotonic() >= prune_at:
                 is_more = await self._prune(connection)
@@ -184,9 +205,6 @@ class Journal:
     def _taken(self) -> _Group:
         group, self._group = self._group, _Group()
         self._wanted.clear()
-        if self._soon is not None:
-            self._soon.cancel()
-            self._soon = None
         return group
 
     async def _write(self, connection: AsyncConnection, group: _Group) -> None:
@@ -252,6 +270,8 @@ class Journal:
         group.size += newer.size
         for turn, events in newer.events.items():
             group.events.setdefault(turn, []).extend(events)
+        for turn in [turn for turn in self._later if turn in group.events]:
+            group.events[turn].extend(self._later.pop(turn))
 
     async def _prune(self, connection: AsyncConnection) -> bool:
         """Delete some turns that ended too long ago, or the oldest where there is too much; True where more is left."""

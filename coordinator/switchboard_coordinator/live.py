@@ -101,7 +101,7 @@ class LiveTurn:
     async def written(self) -> bool:
         """Wait until all events so far are written, or cannot be; then they may be shown."""
         last_id = self.turn.last_id
-        is_written = await self._journal.commit()
+        is_written = await self._journal.commit(self)
         if not is_written:
             self._show_up_to(last_id)
         return is_written
