@@ -11,6 +11,7 @@ from starlette.types import Scope
 from . import session
 from .address import Address, AddressError, Group, parse_target
 from .admission import Admission
+from .asking import Asking, digest_of
 from .chat import ChatRequest
 from .edge import Asked
 from .errors import MalformedRequest, ModelNotFound
@@ -20,7 +21,6 @@ from .routing import plan
 from .sessions import Sessions
 from .terms import Terms, terms_of
 from .turn import Policy, Transport
-from .turns import Asking, digest_of
 
 
 class TurnRequest(BaseModel):

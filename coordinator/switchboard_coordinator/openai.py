@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 from switchboard_relay import Client, Headers, leaving_with_client
 
 from .address import Address, parse_target
+from .asking import Asking
 from .chat import is_done, whole_of
 from .chunks import Completion
 from .edge import Asked
@@ -21,7 +22,7 @@ from .reply import BODY_LIMIT_BYTES, QUIET_SECONDS, Reply, failures_told
 from .roster import Roster
 from .routing import model_ids
 from .session import SESSION_HEADERS
-from .turns import CLIENT_LEFT, ONE_LANE, Asking, Turns
+from .turns import CLIENT_LEFT, ONE_LANE, Turns
 
 _BEFORE_AN_ANSWER = frozenset(
     (

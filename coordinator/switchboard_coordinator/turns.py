@@ -1,12 +1,10 @@
 """Opens turns, finds them again, and takes up those that another process left open. Knows no surface."""
 
 import asyncio
-import hashlib
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -15,9 +13,8 @@ from switchboard_relay import Headers
 
 from .address import Address
 from .admission import Admission
-from .chat import ChatRequest
+from .asking import Asking
 from .chat_lane import ChatLane, Tap
-from .edge import Asked
 from .errors import (
     Conflict,
     JournalNeeded,
@@ -37,8 +34,8 @@ from .roster import Roster
 from .routing import Plan
 from .runs_lane import RunsLane
 from .session import namespaced, without_session
-from .sessions import Session, SessionQuestion, Sessions
-from .turn import Lane, Policy, Transport, folded
+from .sessions import SessionQuestion, Sessions
+from .turn import Lane, Transport, folded
 from .turn_task import TurnTask
 
 KEY_SECONDS = 24 * 3600.0
@@ -49,41 +46,6 @@ ONE_LANE = ("", "any")
 """The modes whose turn is one lane, and moves its session."""
 
 _log = structlog.get_logger("switchboard")
-
-
-@dataclass(frozen=True, slots=True)
-class Asking:
-    """What is asked, by whom, and on what terms.
-
-    Attributes:
-        asked: the request that it came with.
-        headers: what goes with it to every peer.
-        transport: None for what each peer's configuration says.
-        session: the client's own word for it.
-        key: the Idempotency-Key, and `digest` that of the request that came with it.
-        can_approve: whether somebody will answer an agent that asks for an approval.
-        before: its session as it was.
-        may_move: whether its session may go on at another address than the one that holds its history.
-    """
-
-    asked: Asked
-    chat: ChatRequest
-    plan: Plan
-    headers: Headers
-    policy: Policy
-    transport: Transport | None = None
-    session: str | None = None
-    key: str | None = None
-    digest: bytes | None = None
-    deadline_ms: int | None = None
-    can_approve: bool = False
-    before: Session | None = None
-    may_move: bool = False
-
-    @property
-    def consumer(self) -> str:
-        """Whose turn it is."""
-        return self.asked.consumer
 
 
 class Turns:
@@ -221,7 +183,7 @@ class Turns:
         if live.claim is not None and live.is_over:
             lane = live.turn.lanes[0]
             did_start = lane.attempts > 0 and lane.end.get("started") != "no"
-            self.sessions.took_part(live.claim, lane.address, live.id, did_start=did_start)
+            self.sessions.took_part(live.claim, lane.address, live.id, did_start=did_start, transport=lane.transport)
         for key, (_, known) in list(self._keys.items()):
             if known is live:
                 del self._keys[key]
@@ -320,11 +282,6 @@ class Turns:
         async with asyncio.TaskGroup() as closing:
             for task in list(self._tasks.values()):
                 closing.create_task(task.close())
-
-
-def digest_of(*parts: bytes) -> bytes:
-    """What tells one request from another under the same Idempotency-Key."""
-    return hashlib.sha256(b"\0".join(parts)).digest()
 
 
 def _new_id() -> str:
