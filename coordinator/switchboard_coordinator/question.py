@@ -88,7 +88,7 @@ def _plain(message: Message) -> dict[str, str]:
     return {"role": str(message["role"]), "content": text_of(message)}
 
 
-def with_missed(messages: Sequence[Message], missed: Sequence[Message], home: str) -> list[Message]:
+def with_missed(messages: Sequence[Message], missed: Sequence[Message]) -> list[Message]:
     """The messages, with what was said elsewhere set before the user's last one as marked text.
 
     An agent ignores earlier messages of a body that names a session, so they go into the message itself.
@@ -97,7 +97,7 @@ def with_missed(messages: Sequence[Message], missed: Sequence[Message], home: st
     if last is None or not missed:
         return list(messages)
     told = "\n".join(f"{message['role']}: {text_of(message)}" for message in missed)
-    note = f"[This conversation went on at {home}. What was said there:\n{told}\nEnd of what was said there.]\n\n"
+    note = f"[This conversation went on elsewhere. What was said there:\n{told}\nEnd of what was said there.]\n\n"
     content = messages[last].get("content")
     marked = [{"type": "text", "text": note}, *content] if isinstance(content, list) else f"{note}{content or ''}"
     return [*messages[:last], {**messages[last], "content": marked}, *messages[last + 1 :]]

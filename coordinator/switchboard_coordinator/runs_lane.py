@@ -1,7 +1,9 @@
 """A lane over `/v1/runs`: a run on the peer outlives this process, can be stopped, and can ask for approvals.
 
 A run's events have one reader and are lost where nobody reads them, so a stream that broke is completed from the run's
-status (hermes-agent 0.19.0: kept for an hour, lost with the agent's process).
+status (hermes-agent 0.19.0: kept for an hour, lost with the agent's process). They are opened once: that a reader left
+is noticed when the agent next writes, and who reads beside it until then gets neither that event, nor any behind it,
+nor the end.
 """
 
 import asyncio
@@ -54,7 +56,6 @@ class RunsLane:
         self._can_approve = can_approve
         self._address: Address | None = None
         self._starting: asyncio.Task[dict[str, Any]] | None = None
-        self._approvals = 0
 
     @property
     def _run_id(self) -> str | None:
@@ -75,10 +76,9 @@ class RunsLane:
         return await self._follow()
 
     async def resume(self, address: Address) -> LaneEnd:
-        """See `Conversation.resume`."""
+        """See `Conversation.resume`: from the run's status alone, for its events had their reader."""
         self._address = address
-        end = self._ended(await self._status())
-        return end or await self._follow()
+        return await self._complete()
 
     async def stop(self) -> dict[str, Any]:
         """See `Conversation.stop`. `stopped` tells whether the agent has confirmed it."""
@@ -180,8 +180,7 @@ class RunsLane:
         return None
 
     async def _asked(self, asked: dict[str, Any]) -> None:
-        self._approvals += 1
-        approval = f"approval_{self._index}_{self._approvals}"
+        approval = f"approval_{self._live.turn.last_id + 1}"  # its event's id: no other has it, in no other process
         self._note("lane.approval", approval=approval, **asked)
         if self._can_approve:
             await self._live.written()

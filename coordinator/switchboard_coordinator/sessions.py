@@ -1,7 +1,8 @@
 """Sessions: where each is at home, and what an address missed of it. Knows each consumer's own words alone.
 
 A session goes on at its home address, whose agent holds its history. Sent elsewhere it moves, and the new address is
-given what was said since it took part last. A group's turn uses each peer's own session and moves nothing.
+given what it does not hold: within the message on `chat`, as its history on `runs`. A group's turn uses each peer's own
+session and moves nothing.
 """
 
 import time
@@ -19,7 +20,7 @@ from .errors import Conflict, PeerError
 from .journal import Journal
 from .peer import Peer
 from .question import Message, model_of, run_of, with_missed
-from .turn import folded
+from .turn import Transport, folded
 
 REMEMBERED = 10_000
 """So many sessions are held in memory; others are read when they are asked for."""
@@ -32,7 +33,10 @@ Affinity = Literal["hit", "miss", "moved", "off"]
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Where a session is at home; `seen` is address → the last turn that it took part in."""
+    """Where a session is at home; `seen` is address → the turn up to which the agent there has stored everything.
+
+    A run adds nothing to that: of the history that it is given its agent stores nothing (hermes-agent 0.19.0).
+    """
 
     home: str
     seen: dict[str, str] = field(default_factory=dict)
@@ -83,15 +87,14 @@ class Sessions:
             self._keep(consumer, name, replace(session or Session(home), home=str(address)))
         return Claim(consumer, name, affinity, session)
 
-    def took_part(self, claim: Claim, address: str, turn_id: str, *, did_start: bool) -> None:
-        """Its turn is over: the address has seen everything up to it; or it did not start, and the claim is void."""
+    def took_part(self, claim: Claim, address: str, turn_id: str, *, did_start: bool, transport: Transport) -> None:
+        """Its turn is over: the address holds everything up to it; or it did not start, and the claim is void."""
         session = self._known.get((claim.consumer, claim.name))
         if session is None:
             return
         if did_start:
-            self._keep(
-                claim.consumer, claim.name, replace(session, home=address, seen={**session.seen, address: turn_id})
-            )
+            seen = {**session.seen, address: turn_id} if transport == "chat" else session.seen
+            self._keep(claim.consumer, claim.name, replace(session, home=address, seen=seen))
         elif claim.before is None:
             del self._known[claim.consumer, claim.name]
             self._journal.forget_session(claim.consumer, claim.name)
@@ -110,17 +113,24 @@ class Sessions:
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
 
-    async def said(self, consumer: str, name: str, *, after: str | None = None) -> list[Message]:
-        """What was asked and answered in this session behind turn `after`, as messages, oldest first."""
+    async def said(
+        self, consumer: str, name: str, *, after: str | None = None, elsewhere_than: str | None = None
+    ) -> list[Message]:
+        """What was asked and answered in this session behind turn `after`, as messages, oldest first.
+
+        What was answered by the address `elsewhere_than` is left out.
+        """
         rows = await self._journal.session_turns(consumer, name, after, TURNS_TOLD)
         messages: list[Message] = []
         for row in rows:
-            messages += await self._exchange(row)
+            messages += await self._exchange(row, elsewhere_than)
         return messages
 
-    async def _exchange(self, row: Row[Any]) -> list[Message]:
+    async def _exchange(self, row: Row[Any], elsewhere_than: str | None) -> list[Message]:
         turn = folded(await self._journal.events(row.id, 0))
         if turn.accepted.get("mode") not in ("", "any") or not turn.lanes or not turn.lanes[0].text or not row.question:
+            return []
+        if turn.lanes[0].address == elsewhere_than:
             return []
         asked = next((each for each in reversed(orjson.loads(row.question)) if each.get("role") == "user"), None)
         if asked is None:
@@ -159,12 +169,14 @@ class SessionQuestion:
     async def chat(self, address: Address) -> bytes:
         """See `Question.chat`: what an address missed stands in the user's message, marked."""
         session = self._session
-        if self._is_group or session is None or session.home == str(address):
+        if self._is_group or session is None:
             return self._chat.for_peer(model_of(address))
-        missed = await self._sessions.said(self._consumer, self._name, after=session.seen.get(str(address)))
+        missed = await self._sessions.said(
+            self._consumer, self._name, after=session.seen.get(str(address)), elsewhere_than=str(address)
+        )
         if not missed:
             return self._chat.for_peer(model_of(address))
-        return self._chat.for_peer(model_of(address), with_missed(self._chat.messages, missed, session.home))
+        return self._chat.for_peer(model_of(address), with_missed(self._chat.messages, missed))
 
     async def run(self, address: Address) -> dict[str, Any]:
         """See `Question.run`: the history is the client's, else the journal's, else the peer's own."""
