@@ -20,7 +20,8 @@ class LiveTurn:
     """One turn that this coordinator runs.
 
     What changes its life is shown when it is written, text when it is queued for writing. Events that are written
-    leave this object one group later; who reads more slowly than that reads from the journal.
+    leave this object one group later; who reads more slowly than that reads from the journal. Where that keeps no text
+    they stay here.
 
     Attributes:
         turn: what its events add up to.
@@ -109,7 +110,7 @@ class LiveTurn:
     def committed(self, last_id: int) -> None:
         """See `journal.Follower.committed`."""
         events = self._events
-        if not self.turn.is_over:
+        if not self.turn.is_over and self._journal.keeps_text:
             while events and events[0].id <= self._committed:
                 events.popleft()
         self._committed = last_id
@@ -151,7 +152,7 @@ class LiveTurn:
             try:
                 await waiting
             finally:
-                if not waiting.done():
+                if waiting in self._waiting:
                     self._waiting.remove(waiting)
 
     def _wake(self) -> None:

@@ -128,10 +128,11 @@ def why(ends: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """Why a turn was not done, from the ends of the lanes that are so: one's own words, or all of theirs."""
     if len(ends) == 1 or not ends:
         return {name: value for name, value in (ends[0][1] if ends else {}).items() if name in _WHY}
-    told = dict(ends[0][1])
-    shared = {name: told.get(name) for name in ("code", "status") if len({end.get(name) for _, end in ends}) == 1}
-    started = max((str(end.get("started", "no")) for _, end in ends), key=("no", "unknown", "yes").index)
     words = "; ".join(f"{address}: {end.get('message') or end.get('reason')}" for address, end in ends)
+    shared = _shared([end for _, end in ends])
+    if all(end.get("code") is None for _, end in ends):
+        return {**shared, "message": words}  # all were cancelled
+    started = max((str(end.get("started", "no")) for _, end in ends), key=("no", "unknown", "yes").index)
     retry_after = next((end["retry_after"] for _, end in ends if end.get("retry_after")), None)
     return {
         "code": "every_lane_failed",
@@ -141,3 +142,10 @@ def why(ends: Sequence[tuple[str, Any]]) -> dict[str, Any]:
         "started": started,
         **({"retry_after": retry_after} if retry_after and shared else {}),
     }
+
+
+def _shared(ends: Sequence[Any]) -> dict[str, Any]:
+    """What these ends have in common, of what tells why."""
+    first = ends[0]
+    names = (name for name in ("code", "status", "reason") if first.get(name) is not None)
+    return {name: first[name] for name in names if all(end.get(name) == first[name] for end in ends)}

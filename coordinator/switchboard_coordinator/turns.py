@@ -68,6 +68,7 @@ class Turns:
         self._transports = transports
         self._tasks: dict[str, TurnTask] = {}
         self._keys: dict[tuple[str, str], tuple[bytes | None, LiveTurn]] = {}
+        self._ended_keys = 0
 
     async def open(self, asking: Asking, tap: Tap | None = None) -> tuple[LiveTurn, bool]:
         """Begin a turn, or join the one that came with the same Idempotency-Key; True where it was joined.
@@ -187,16 +188,18 @@ class Turns:
         for key, (_, known) in list(self._keys.items()):
             if known is live:
                 del self._keys[key]
+                self._ended_keys += 1
 
     async def _joined(self, consumer: str, key: str, digest: bytes | None) -> LiveTurn | None:
         """The turn of a key, running or finished."""
-        row = None
-        if (consumer, key) not in self._keys:
+        row, ended = None, -1
+        # Another request may begin the turn while we read, or even see it end: then it stands in what we read next.
+        while (consumer, key) not in self._keys and row is None and ended != self._ended_keys:
+            ended = self._ended_keys
             row = await self.journal.keyed(consumer, key)
             if row is not None and row.created_at < time.time() - KEY_SECONDS:
                 await self.journal.forget_key(row.id)
                 row = None
-        # Looked up again: another request may have begun the turn while we read.
         known = self._keys.get((consumer, key))
         if known is None and row is None:
             return None
