@@ -99,7 +99,7 @@ async def stage_is_idle(stage: Stage, turn_id: str) -> bool:
 async def test_one_of_several_clients_that_leaves_does_not_end_the_others_turn(stage: Stage) -> None:
     agent = await stage.machine("nas")
     await stage.start()
-    asked = {"json": question("nas", SLOW, stream=True), "headers": KEY}
+    asked: Any = {"json": question("nas", SLOW, stream=True), "headers": KEY}
     async with stage.client.stream("POST", "/v1/chat/completions", **asked) as second_to_last:
         async with stage.client.stream("POST", "/v1/chat/completions", **asked) as last:
             await anext(aiter(last.aiter_bytes()))
