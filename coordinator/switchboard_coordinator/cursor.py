@@ -6,7 +6,7 @@ from typing import Self
 
 from .errors import MalformedRequest
 
-_CURSOR = re.compile(r"(\d{1,12})(?:-(\d{1,6}))?")
+_CURSOR = re.compile("([0-9]{1,12})(?:-([0-9]{1,6}))?")
 
 
 @dataclass(frozen=True, slots=True)

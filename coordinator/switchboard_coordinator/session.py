@@ -15,7 +15,7 @@ _PASSED_ON = frozenset((b"traceparent", b"tracestate"))
 
 
 def to_peer(headers: Headers, *, consumer: str, request_id: str, session: str | None = None) -> list[Header]:
-    """The headers that go to a peer with a turn; `session` is its id, where a header does not say it.
+    """The headers that go to a peer with a turn; `session` is its id, whatever a header says.
 
     Raises:
         MalformedRequest: a session id or key that an agent would not take.
@@ -25,8 +25,9 @@ def to_peer(headers: Headers, *, consumer: str, request_id: str, session: str | 
         (b"accept", b"text/event-stream"),
         (b"x-request-id", request_id.encode("ascii")),
     ]
-    if session is not None and not any(name == SESSION_ID for name, _ in headers):
-        headers = (*headers, (SESSION_ID, session.encode("utf-8")))
+    if session is not None:
+        others = (header for header in headers if header[0] != SESSION_ID)
+        headers = (*others, (SESSION_ID, session.encode("utf-8")))
     for name, value in headers:
         if name in SESSION_HEADERS:
             crossing.append((name, _prefix(consumer) + _checked(name, value, consumer)))

@@ -8,8 +8,9 @@ session and moves nothing.
 import time
 from collections import OrderedDict
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Literal
 
 import orjson
 from sqlalchemy import Row
@@ -42,13 +43,32 @@ class Session:
     seen: dict[str, str] = field(default_factory=dict)
 
 
-class Claim(NamedTuple):
-    """One turn's hold on a session, and what to fall back to where it did not start."""
+@dataclass(eq=False, frozen=True, slots=True)
+class Claim:
+    """One turn's hold on a session while it goes on: it puts it there, and is void where it does not start."""
 
     consumer: str
     name: str
     affinity: Affinity
-    before: Session | None
+    home: str
+    number: int
+
+
+@dataclass(slots=True)
+class _Known:
+    """A session in memory: where the last turn that started left it, and the claims of those that go on, in order."""
+
+    left_at: str | None = None
+    left_by: int = 0
+    seen: dict[str, str] = field(default_factory=dict)
+    claims: list[Claim] = field(default_factory=list)
+
+    @property
+    def home(self) -> str | None:
+        """None while no turn has started and none goes on."""
+        if self.claims and self.claims[-1].number > self.left_by:
+            return self.claims[-1].home
+        return self.left_at
 
 
 class Sessions:
@@ -56,17 +76,18 @@ class Sessions:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._known: OrderedDict[tuple[str, str], Session] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
+        self._numbers = count(1)
 
     async def of(self, consumer: str, name: str) -> Session | None:
         """A session of this consumer's, if there ever was a turn in it."""
-        session = self._known.get((consumer, name))
-        if session is None:
+        key = consumer, name
+        if key not in self._known:
             row = await self._journal.session(consumer, name)
-            if row is not None and (consumer, name) not in self._known:
-                self._remember(consumer, name, Session(row.home, dict(row.seen)))
-            session = self._known.get((consumer, name))
-        return session
+            if row is not None and key not in self._known:
+                self._remember(key, _Known(row.home, seen=dict(row.seen)))
+        known = self._known.get(key)
+        return None if known is None or known.home is None else Session(known.home, known.seen)
 
     def claim(self, consumer: str, name: str, address: Address, *, may_move: bool) -> Claim:
         """Let a turn go on in this session at this address, which becomes its home; `of` has read it before.
@@ -74,44 +95,52 @@ class Sessions:
         Raises:
             Conflict: it is at home elsewhere and may not move.
         """
-        session = self._known.get((consumer, name))
-        home = session.home if session is not None else str(address)
-        if home != str(address) and not may_move:
+        key = consumer, name
+        known = self._known.get(key) or _Known()
+        home = known.home
+        if home not in (None, str(address)) and not may_move:
             raise Conflict(
                 "session_peer_mismatch",
                 f"session {name!r} is at home at {home}: ask there, or move it here with x-switchboard-move: yes",
                 param="x-hermes-session-id",
             )
-        affinity: Affinity = "miss" if session is None else "hit" if home == str(address) else "moved"
+        affinity: Affinity = "miss" if home is None else "hit" if home == str(address) else "moved"
+        claim = Claim(consumer, name, affinity, str(address), next(self._numbers))
+        known.claims.append(claim)
+        self._remember(key, known)
         if affinity != "hit":
-            self._keep(consumer, name, replace(session or Session(home), home=str(address)))
-        return Claim(consumer, name, affinity, session)
+            self._write(key, known)
+        return claim
 
     def took_part(self, claim: Claim, address: str, turn_id: str, *, did_start: bool, transport: Transport) -> None:
         """Its turn is over: the address holds everything up to it; or it did not start, and the claim is void."""
-        session = self._known.get((claim.consumer, claim.name))
-        if session is None:
-            return
-        if did_start:
-            seen = {**session.seen, address: turn_id} if transport == "chat" else session.seen
-            self._keep(claim.consumer, claim.name, replace(session, home=address, seen=seen))
-        elif claim.before is None:
-            del self._known[claim.consumer, claim.name]
-            self._journal.forget_session(claim.consumer, claim.name)
-        elif session.home == address and claim.before.home != address:
-            self._keep(claim.consumer, claim.name, replace(session, home=claim.before.home))
+        key = claim.consumer, claim.name
+        known = self._known[key]  # it is not forgotten while it has claims
+        was_at_home = known.home
+        known.claims.remove(claim)
+        if did_start and claim.number > known.left_by:
+            known.left_at, known.left_by = address, claim.number
+        if did_start and transport == "chat":
+            known.seen = {**known.seen, address: max(turn_id, known.seen.get(address, ""))}
+        if did_start or known.home != was_at_home:
+            self._write(key, known)
 
-    def _keep(self, consumer: str, name: str, session: Session) -> None:
-        self._remember(consumer, name, session)
+    def _write(self, key: tuple[str, str], known: _Known) -> None:
+        consumer, name = key
+        if known.home is None:
+            self._journal.forget_session(consumer, name)
+            return
         self._journal.remember_session(
-            {"consumer": consumer, "session": name, "home": session.home, "seen": session.seen, "used_at": time.time()}
+            {"consumer": consumer, "session": name, "home": known.home, "seen": known.seen, "used_at": time.time()}
         )
 
-    def _remember(self, consumer: str, name: str, session: Session) -> None:
-        self._known[consumer, name] = session
-        self._known.move_to_end((consumer, name))
+    def _remember(self, key: tuple[str, str], known: _Known) -> None:
+        self._known[key] = known
+        self._known.move_to_end(key)
         if len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)
+            oldest = next((each for each, session in self._known.items() if not session.claims), None)
+            if oldest is not None:
+                del self._known[oldest]
 
     async def said(
         self, consumer: str, name: str, *, after: str | None = None, elsewhere_than: str | None = None

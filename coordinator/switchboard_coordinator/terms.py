@@ -20,6 +20,7 @@ from .turn import Policy, Transport
 
 LONGEST_DEADLINE_MS = 24 * 3600 * 1000
 _KEY = re.compile("[\x21-\x7e]{1,255}")
+_NUMBER = re.compile("[0-9]{1,12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def _deadline(given: Mapping[bytes, str]) -> int | None:
     value = given.get(b"x-switchboard-deadline-ms")
     if value is None:
         return None
-    if not value.isascii() or not value.isdecimal() or not 1 <= int(value[:12]) <= LONGEST_DEADLINE_MS:
+    if not _NUMBER.fullmatch(value) or not 1 <= int(value) <= LONGEST_DEADLINE_MS:
         raise MalformedRequest(
             f"x-switchboard-deadline-ms is a number of milliseconds, 1 to {LONGEST_DEADLINE_MS}",
             param="x-switchboard-deadline-ms",
