@@ -185,8 +185,8 @@ class _Heard:
                 chunk = json.loads(frame.partition(b"data: ")[2])
                 for choice in chunk.get("choices", ()):
                     self._say(choice["index"], choice["delta"].get("content") or "")
-                if "choices" not in chunk and "error" in chunk:
-                    self._end = Told("error", code=chunk["error"]["code"], words=chunk["error"]["message"])
+                if "choices" not in chunk and isinstance(error := chunk.get("error"), dict):
+                    self._end = Told("error", code=error["code"], words=error["message"])
 
     def events(self, piece: bytes) -> list[str]:
         """A part of a stream of turn events; gives the approvals that it asks for."""

@@ -3,7 +3,7 @@
 import asyncio
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +14,9 @@ from waiting import until
 
 from .client import Caller
 from .exchanges import exchanges
-from .schedule import Ask, Mode, Schedule, Trouble, drawn
+from .schedule import APPROVE, Ask, Mode, Schedule, Trouble, drawn
 from .stage import FaultyStage, Machine, Slot
-from .verdict import Evidence, LaneEvidence, Told, findings, words
+from .verdict import Evidence, LaneEvidence, Told, findings, in_words
 
 SLOTS = 12
 REST_SECONDS = 10.0
@@ -44,7 +44,7 @@ class Tally:
             self.executions += sum(lane.executions for lane in evidence.lanes)
             self.kinds[evidence.heard[-1].code or evidence.heard[-1].kind] += 1
             if found := findings(evidence):
-                wrong.append(words(found, evidence))
+                wrong.append(in_words(found, evidence))
         if wrong:
             self.found[schedule.seed] = "\n  ".join(wrong)
 
@@ -110,19 +110,7 @@ async def run(schedule: Schedule, slot: Slot, caller: Caller) -> Seen:
             happening.create_task(_suffer(trouble, slot.machines[trouble.peer]))
         asked = [happening.create_task(_ask(ask, schedule.seed, slot, caller)) for ask in schedule.asks]
 
-    async def is_over() -> bool:
-        return not slot.models & {*await caller.open_turns()}
-
-    leftovers = []
-    for what, is_at_rest in (
-        ("a turn is not over", is_over),
-        ("an agent is at work, or bytes are on their way", lambda: slot.is_at_rest),
-        ("a peer is not found again", lambda: caller.finds(machine.name for machine in slot.machines)),
-    ):
-        try:
-            await until(is_at_rest, seconds=REST_SECONDS)
-        except TimeoutError:
-            leftovers.append(f"{what} after {REST_SECONDS:g} s")
+    leftovers = [words async for words in _restless(slot, caller)]
     turns = [
         await _evidence(ask, schedule.seed, told.result(), slot, caller)
         for ask, told in zip(schedule.asks, asked, strict=True)
@@ -130,6 +118,31 @@ async def run(schedule: Schedule, slot: Slot, caller: Caller) -> Seen:
     for machine in slot.machines:
         machine.forget()
     return Seen(tuple(turns), tuple(leftovers))
+
+
+async def _restless(slot: Slot, caller: Caller) -> AsyncIterator[str]:
+    """Wait until everything is at rest; gives in words what does not come to it."""
+
+    async def every_turn_is_over() -> bool:
+        return not slot.models & {*await caller.open_turns()}
+
+    async def every_agent_is_idle() -> bool:
+        for machine in slot.machines:
+            await machine.end_runs(APPROVE)  # nobody will ever allow what a lost run asks for
+        return slot.is_at_rest
+
+    async def every_peer_is_found() -> bool:
+        return await caller.finds(machine.name for machine in slot.machines)
+
+    for condition, words in (
+        (every_turn_is_over, "a turn is not over"),
+        (every_agent_is_idle, "an agent is at work, or bytes are on their way"),
+        (every_peer_is_found, "a peer is not found again"),
+    ):
+        try:
+            await until(condition, seconds=REST_SECONDS)
+        except TimeoutError:
+            yield f"{words} after {REST_SECONDS:g} s"
 
 
 async def _suffer(trouble: Trouble, machine: Machine) -> None:

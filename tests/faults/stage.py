@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from coordinator.stage import AGENT_KEY, PASSWORD, Stage, private
 from doubles.faulty import Crossing, Faulty
+from doubles.raw_client import RawClient
 from doubles.running_proxy import RunningProxy, serving_proxy
 from doubles.serving import listening
 from switchboard_mock_agent.agent import MockAgent
@@ -41,6 +42,15 @@ class Machine:
             yield
         finally:
             what.is_draining = False
+
+    async def end_runs(self, text: str) -> None:
+        """Stop the runs whose question contains this, behind everybody's back."""
+        for turn in self.agent.executed(text):
+            if turn.run_id and turn.state == "running":
+                async with RawClient(self.agent.api_port) as client:
+                    path, bearer = f"/v1/runs/{turn.run_id}/stop", f"Authorization: Bearer {AGENT_KEY}"
+                    client.send(f"POST {path} HTTP/1.1\r\nHost: agent\r\n{bearer}\r\n\r\n".encode())
+                    await client.reply("POST")
 
     def forget(self) -> None:
         """Drop the record of connections that are over."""

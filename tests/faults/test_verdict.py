@@ -18,8 +18,8 @@ from .verdict import (
     Record,
     Told,
     findings,
+    in_words,
     known,
-    words,
 )
 
 TEXT = b'data: {"choices":[{"index":0,"delta":{"content":"hi"}}]}\n\n'
@@ -83,7 +83,7 @@ def seen(
     lane = LaneEvidence(("nas",), exchanges, executions, "hi" if executions else "", has_unread)
     evidence = Evidence(ask, (told,), Record(state, code, (LaneRecord("nas", label, text),)), (lane,))
     found = findings(evidence)
-    assert all(each in words(found, evidence) for each in found)
+    assert all(each in in_words(found, evidence) for each in found)
     return found
 
 
@@ -92,6 +92,7 @@ def test_what_is_as_it_should_be() -> None:
     assert seen(UNKNOWN, MISSING) == seen(UNKNOWN, MISSING, executions=0) == []
     assert seen(UNKNOWN, BROKEN, text="h") == []
     assert seen(UNKNOWN, executions=0, has_unread=True) == []
+    assert seen(UNKNOWN, BUSY, executions=0, has_unread=True) == []
     assert seen("peer_unavailable", executions=0, told=UNAVAILABLE) == []
     assert seen("agent_unreachable", answered(502, started="no"), executions=0) == []
     assert seen(DONE, BUSY, WHOLE, text="hi") == []

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .exchanges import Exchange
-from .schedule import Ask
+from .schedule import APPROVE, Ask
 
 UNKNOWN = "peer_outcome_unknown"
 DONE, CANCELLED = "done", "cancelled"
 END_MARK = b"data: [DONE]\n\n"
-NOT_STARTED = frozenset(("peer_unavailable", "peer_busy", "agent_unreachable"))
+NOT_STARTED = {"peer_unavailable", "peer_busy", "agent_unreachable"}
 """The codes that say so; other ways not to start are in no schedule."""
 _OF_THE_CANCELLED = frozenset(("turn_cancelled", "deadline_exceeded"))
 
@@ -126,7 +126,7 @@ def findings(evidence: Evidence) -> list[str]:
     if evidence.record is None:
         return found
     for told in evidence.heard:
-        found += _misinformed(told, evidence.record, evidence.lanes)
+        found += _misinformed(evidence.ask, told, evidence.record, evidence.lanes)
     for lane, record in zip(evidence.lanes, evidence.record.lanes, strict=True):
         found += _mislabelled(evidence.ask, lane, record.label)
         found += _misquoted(lane, record)
@@ -142,7 +142,7 @@ def _twice(lanes: Sequence[LaneEvidence]) -> Iterator[str]:
                 yield f"sent again after an answer of {', '.join(lane.peers)} that was {known(exchange)}"
 
 
-def _misinformed(told: Told, record: Record, lanes: Sequence[LaneEvidence]) -> Iterator[str]:
+def _misinformed(ask: Ask, told: Told, record: Record, lanes: Sequence[LaneEvidence]) -> Iterator[str]:
     """A client that was told otherwise than the record has it."""
     if told.kind == "whole" and record.state != DONE:
         yield f"told as done, and on record as {record.state}"
@@ -153,6 +153,8 @@ def _misinformed(told: Told, record: Record, lanes: Sequence[LaneEvidence]) -> I
             yield f"told as {told.code}, and on record as {record.code or record.state}"
         if told.started == "no" and any(lane.executions for lane in lanes):
             yield f"told as not started ({told.code}), and executed"
+    if APPROVE in ask.directives:
+        return  # a client that cannot approve is told what was denied in its name
     if len(record.lanes) == 1 and not record.lanes[0].text.startswith(told.text):
         yield f"the client heard {told.text!r}, and on record is {record.lanes[0].text!r}"
     texts = [lane.text for lane in record.lanes if lane.label == DONE]
@@ -163,12 +165,12 @@ def _misinformed(told: Told, record: Record, lanes: Sequence[LaneEvidence]) -> I
 def _mislabelled(ask: Ask, lane: LaneEvidence, label: str) -> Iterator[str]:
     """A label that says more, or less, than the coordinator could know."""
     came_to: str = known(lane.exchanges[-1]) if lane.exchanges else "never asked"
-    may_be: set[str] | frozenset[str]
+    unread = {UNKNOWN} if lane.has_unread else set()
     match came_to:
         case "never asked":
-            may_be = {"peer_unavailable", *((UNKNOWN,) if lane.has_unread else ())}
+            may_be = {"peer_unavailable"} | unread
         case "not_started":
-            may_be = NOT_STARTED
+            may_be = NOT_STARTED | unread
         case "over" if ask.transport == "runs" and "!!die" in ask.directives:
             may_be = {UNKNOWN}  # an agent that died knows nothing of its runs
         case "over":
@@ -193,7 +195,7 @@ def _misquoted(lane: LaneEvidence, record: LaneRecord) -> Iterator[str]:
         yield f"on record is {record.text!r}, where {record.peer} said {lane.said!r}"
 
 
-def words(found: Sequence[str], evidence: Evidence) -> str:
+def in_words(found: Sequence[str], evidence: Evidence) -> str:
     """A finding for a person to read."""
     lines = [" | ".join(found), str(evidence.ask), *map(str, evidence.heard), str(evidence.record)]
     for lane in evidence.lanes:
