@@ -334,15 +334,21 @@ class Journal:
         consumer: str | None,
         *,
         state: str | None = None,
+        ids: Sequence[str] | None = None,
         session: str | None = None,
         before: str | None = None,
         limit: int = 50,
     ) -> Sequence[Row[Any]]:
-        """The newest turns first; `before` is the id that the last page ended with."""
+        """The newest turns first; `before` is the id that the last page ended with.
+
+        Of turns that go on a row does not tell how far they are, so of these some are asked for by their `ids`.
+        """
         query = select(turns).order_by(turns.c.id.desc()).limit(limit)
         for column, value in ((turns.c.consumer, consumer), (turns.c.state, state), (turns.c.session, session)):
             if value is not None:
                 query = query.where(column == value)
+        if ids is not None:
+            query = query.where(turns.c.id.in_(ids))
         if before is not None:
             query = query.where(turns.c.id < before)
         return await self._fetch(query)

@@ -95,6 +95,11 @@ class LiveTurn:
             self._wake()
 
     @property
+    def was_left(self) -> bool:
+        """Whether its first events are no longer here: only the journal can tell them."""
+        return not self._events or self._events[0].id > 1
+
+    @property
     def was_written(self) -> bool:
         """Whether the journal holds its beginning."""
         return self._committed > 0

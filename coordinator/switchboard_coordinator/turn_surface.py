@@ -14,14 +14,14 @@ from switchboard_relay import Client, leaving_with_client
 from . import sse
 from .cursor import Cursor
 from .edge import Asked
-from .errors import Conflict, JournalUnavailable, MalformedRequest
+from .errors import Conflict, JournalNeeded, JournalUnavailable, MalformedRequest
 from .intake import Intake
 from .live import LiveTurn
 from .reader import Reader
 from .reply import BODY_LIMIT_BYTES, QUIET_SECONDS, Reply, failures_told
 from .runs_lane import RunsLane
 from .scopes import CANCEL_OTHERS
-from .turn import OVER, Event, Turn, folded
+from .turn import OVER, Event, folded
 from .turns import Turns
 
 PAGE = 50
@@ -65,9 +65,11 @@ class TurnSurface:
         state = given.get("state")
         if state is not None and state not in OVER | {"queued", "running"}:
             raise MalformedRequest("`state` is queued, running, done, failed, cancelled or interrupted", param="state")
+        consumer = Asked.of(request.scope).consumer
         rows = await self._turns.journal.rows(
-            Asked.of(request.scope).consumer,
-            state=state,
+            consumer,
+            state=state if state in OVER else None,
+            ids=self._turns.open_in(state, consumer) if state in ("queued", "running") else None,
             session=given.get("session"),
             before=given.get("before"),
             limit=limit + 1,
@@ -91,7 +93,10 @@ class TurnSurface:
     async def one(self, request: Request) -> Response:
         """`GET /api/turns/{id}`: the turn, with what each lane said so far."""
         live = await self._mine(request)
-        return JSONResponse(_told(live, with_text=True))
+        told = _told(live)
+        has_text = self._turns.journal.keeps_text or not live.was_left
+        told["lanes"] = [{**lane.told(), "text": lane.text if has_text else None} for lane in live.turn.lanes]
+        return JSONResponse(told)
 
     async def cancel(self, request: Request) -> Response:
         """`POST /api/turns/{id}/cancel`: one lane or all; 200 when it is under way, or was over before."""
@@ -140,7 +145,9 @@ class TurnEvents:
             request = Request(scope)
             asked = Asked.of(scope)
             live = await self._turns.find(request.path_params["id"], asked.consumer)
-            cursor = Cursor.parse(request.query_params.get("after") or request.headers.get("last-event-id") or "0")
+            cursor = _cursor(request)
+            if not self._turns.journal.keeps_text and (cursor.event > 0 or live.was_left):
+                raise JournalNeeded("the journal is off here, so a turn is read while it goes on, and from its beginning")
             reply.headers = ((b"x-switchboard-turn", live.id.encode("ascii")),)
             with self._turns.attended(live):
                 async with leaving_with_client(client):
@@ -175,11 +182,16 @@ class TurnEvents:
             "id": turn.last_id,
             "event": "turn.snapshot",
             "state": turn.state,
-            "lanes": _lanes(turn),
+            "lanes": [{**lane.told(), "text": lane.text} for lane in turn.lanes],
         }
         cursor = Cursor(turn.last_id, live.restarts)
         await reply.show([b"id: %b\n" % str(cursor).encode() + sse.frame(orjson.dumps(told), event=b"turn.snapshot")])
         return turn.last_id
+
+
+def _cursor(request: Request) -> Cursor:
+    """How far its reader has come: a browser that comes back says it in a header, beside the address it had first."""
+    return Cursor.parse(request.headers.get("last-event-id") or request.query_params.get("after") or "0")
 
 
 def _frame(live: LiveTurn, event: Event) -> bytes:
@@ -192,7 +204,7 @@ def _frame(live: LiveTurn, event: Event) -> bytes:
     return b"id: %b\n" % str(cursor).encode("ascii") + sse.frame(orjson.dumps({**told, **event.data}), event=name)
 
 
-def _told(live: LiveTurn, *, with_text: bool = False) -> dict[str, Any]:
+def _told(live: LiveTurn) -> dict[str, Any]:
     turn = live.turn
     accepted = turn.accepted
     return {
@@ -203,13 +215,9 @@ def _told(live: LiveTurn, *, with_text: bool = False) -> dict[str, Any]:
         "policy": accepted.get("policy"),
         "session": live.session,
         "last_event": turn.last_id,
-        "lanes": _lanes(turn) if with_text else [lane.told() for lane in turn.lanes],
+        "lanes": [lane.told() for lane in turn.lanes],
         **{name: value for name, value in turn.end.items() if name != "kind"},
     }
-
-
-def _lanes(turn: Turn) -> list[dict[str, Any]]:
-    return [{**lane.told(), "text": lane.text} for lane in turn.lanes]
 
 
 def _number(text: str, name: str, least: int, most: int) -> int:
