@@ -147,7 +147,7 @@ class TurnEvents:
             live = await self._turns.find(request.path_params["id"], asked.consumer)
             cursor = _cursor(request)
             if not self._turns.journal.keeps_text and (cursor.event > 0 or live.was_left):
-                raise JournalNeeded("the journal is off here, so a turn is read while it goes on, and from its beginning")
+                raise JournalNeeded("the journal is off here: a turn is read while it goes on, and from its beginning")
             reply.headers = ((b"x-switchboard-turn", live.id.encode("ascii")),)
             with self._turns.attended(live):
                 async with leaving_with_client(client):
