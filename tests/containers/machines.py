@@ -234,12 +234,9 @@ def running_fleet(client: docker.DockerClient) -> Iterator[Fleet]:
                     "SWITCHBOARD_COORDINATOR_ALLOW_UNTRUSTED_BIND": "yes",
                     "SWITCHBOARD_COORDINATOR_PEERS_FILE": f"{SECRETS}/peers.yaml",
                 },
-                **BARE
-                | {
-                    "mounts": [_mount(volume, SECRETS, "coordinator")],
-                    "tmpfs": {"/var/lib/switchboard": "uid=10001,gid=10001,mode=0700"},
-                },
+                **BARE | {"mounts": [_mount(volume, SECRETS, "coordinator")]},
             )
+            coordinator.tmpfs["/var/lib/switchboard"] = "uid=10001,gid=10001,mode=0700"
             coordinator.ports["9120/tcp"] = ("127.0.0.1", None)  # type: ignore[assignment]  # docker's way to name the address too
             start(coordinator)
             client.networks.get(network.name).connect(coordinator.get_container_id(), ipv4_address=f"{prefix}.10")

@@ -16,7 +16,7 @@ from switchboard_service.settings import load
 COMPOSE = Path(__file__).parents[2] / "compose"
 SERVICES = ["coordinator", "proxy"]
 SETTINGS = [("coordinator", CoordinatorSettings), ("proxy", ProxySettings)]
-LAID_BY_THE_FILE = {"secrets_folder", "peers_file"}
+LAID_BY_THE_FILE = {"database_file", "secrets_folder", "peers_file"}
 """Where these are inside the container is not the operator's business."""
 DEMANDED = {
     "coordinator": ["IMAGE", "LISTEN_ADDRESS", "SECRETS", "PEERS"],
@@ -69,8 +69,11 @@ def test_a_hosts_file_with_the_example_settings_is_whole_and_closed(service: str
     assert it["restart"] == "unless-stopped"
     assert not {"cap_add", "privileged", "ports", "secrets", "user"} & it.keys()
     for volume in it["volumes"]:
-        assert volume["read_only"] is True
-        assert not volume["bind"].get("create_host_path")
+        if volume["type"] == "bind":
+            assert volume["read_only"] is True
+            assert not volume["bind"].get("create_host_path")
+    kept = [volume["target"] for volume in it["volumes"] if volume["type"] == "volume"]
+    assert kept == {"coordinator": ["/var/lib/switchboard"], "proxy": []}[service]
 
 
 @pytest.mark.parametrize(("service", "settings"), SETTINGS)
