@@ -9,6 +9,9 @@ from .chat import ChatRequest, text_of
 
 Message = Mapping[str, Any]
 
+TEXT_CHARACTERS = 65_536
+"""What is longer in one part of a message, an agent cuts off in silence (hermes-agent 0.19.0)."""
+
 
 class Question(Protocol):
     """What one lane asks, once it is known whom."""
@@ -91,7 +94,8 @@ def _plain(message: Message) -> dict[str, str]:
 def with_missed(messages: Sequence[Message], missed: Sequence[Message]) -> list[Message]:
     """The messages, with what was said elsewhere set before the user's last one as marked text.
 
-    An agent ignores earlier messages of a body that names a session, so they go into the message itself.
+    An agent ignores earlier messages of a body that names a session, so they go into the message itself; in parts where
+    they are long, so that nothing of it is cut off, least of all what the user asks.
     """
     last = max((n for n, message in enumerate(messages) if message.get("role") == "user"), default=None)
     if last is None or not missed:
@@ -99,5 +103,14 @@ def with_missed(messages: Sequence[Message], missed: Sequence[Message]) -> list[
     told = "\n".join(f"{message['role']}: {text_of(message)}" for message in missed)
     note = f"[This conversation went on elsewhere. What was said there:\n{told}\nEnd of what was said there.]\n\n"
     content = messages[last].get("content")
-    marked = [{"type": "text", "text": note}, *content] if isinstance(content, list) else f"{note}{content or ''}"
+    if not isinstance(content, list) and len(note) + len(content or "") <= TEXT_CHARACTERS:
+        marked: object = f"{note}{content or ''}"
+    else:
+        pieces = [note[at : at + TEXT_CHARACTERS] for at in range(0, len(note), TEXT_CHARACTERS)]
+        own = content if isinstance(content, list) else [_part(content or "")]
+        marked = [*map(_part, pieces), *own]
     return [*messages[:last], {**messages[last], "content": marked}, *messages[last + 1 :]]
+
+
+def _part(text: str) -> dict[str, str]:
+    return {"type": "text", "text": text}

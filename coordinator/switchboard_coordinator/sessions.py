@@ -5,6 +5,7 @@ given what it does not hold: within the message on `chat`, as its history on `ru
 session and moves nothing.
 """
 
+import json
 import time
 from collections import OrderedDict
 from contextlib import suppress
@@ -12,11 +13,10 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Literal
 
-import orjson
 from sqlalchemy import Row
 
 from .address import DEFAULT_PROFILE, Address
-from .chat import ChatRequest
+from .chat import ChatRequest, text_of
 from .errors import Conflict, PeerError
 from .journal import Journal
 from .peer import Peer
@@ -28,6 +28,8 @@ REMEMBERED = 10_000
 TURNS_TOLD = 100
 """So many turns of a session are told to an address that missed them, the newest ones."""
 MESSAGES_TOLD = 200
+CHARACTERS_TOLD = 1_000_000
+"""So much text of them: an agent takes 10 MB (hermes-agent 0.19.0), and JSON may make a character six bytes."""
 
 Affinity = Literal["hit", "miss", "moved", "off"]
 
@@ -147,12 +149,17 @@ class Sessions:
     ) -> list[Message]:
         """What was asked and answered in this session behind turn `after`, as messages, oldest first.
 
-        What was answered by the address `elsewhere_than` is left out.
+        What was answered by the address `elsewhere_than` is left out, and what is too much: the oldest.
         """
         rows = await self._journal.session_turns(consumer, name, after, TURNS_TOLD)
         messages: list[Message] = []
-        for row in rows:
-            messages += await self._exchange(row, elsewhere_than)
+        characters = 0
+        for row in reversed(rows):
+            exchange = await self._exchange(row, elsewhere_than)
+            characters += sum(len(text_of(message)) for message in exchange)
+            if characters > CHARACTERS_TOLD:
+                break
+            messages = exchange + messages
         return messages
 
     async def _exchange(self, row: Row[Any], elsewhere_than: str | None) -> list[Message]:
@@ -161,7 +168,7 @@ class Sessions:
             return []
         if turn.lanes[0].address == elsewhere_than:
             return []
-        asked = next((each for each in reversed(orjson.loads(row.question)) if each.get("role") == "user"), None)
+        asked = next((each for each in reversed(json.loads(row.question)) if each.get("role") == "user"), None)
         if asked is None:
             return []
         return [asked, {"role": "assistant", "content": turn.lanes[0].text}]

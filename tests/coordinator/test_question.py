@@ -6,7 +6,14 @@ import orjson
 import pytest
 from switchboard_coordinator.address import Address
 from switchboard_coordinator.chat import ChatRequest
-from switchboard_coordinator.question import ChairsQuestion, PlainQuestion, model_of, run_of, with_missed
+from switchboard_coordinator.question import (
+    TEXT_CHARACTERS,
+    ChairsQuestion,
+    PlainQuestion,
+    model_of,
+    run_of,
+    with_missed,
+)
 
 NAS, WORK = Address("default", "nas"), Address("work", "nas")
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
@@ -40,6 +47,24 @@ def test_a_message_with_a_picture_keeps_it() -> None:
     parts = [{"type": "text", "text": "what is this?"}, PICTURE]
     (told,) = with_missed([user(parts)], SAID)
     assert told["content"] == [{"type": "text", "text": NOTE + END}, *parts]
+
+
+def test_what_is_long_comes_in_parts_of_which_an_agent_cuts_nothing_off() -> None:
+    asked = "?" * TEXT_CHARACTERS
+    (told,) = with_missed([user(asked)], [user("a" * 100_000), assistant("b" * 100_000)])
+    parts = [part["text"] for part in told["content"]]
+    assert parts[-1] == asked, "the question itself is whole"
+    assert max(map(len, parts)) <= TEXT_CHARACTERS
+    note = "".join(parts[:-1])
+    assert (note.count("a" * 100_000), note.count("b" * 100_000), note[-len(END) :]) == (1, 1, END)
+
+
+def test_what_fits_into_one_part_stays_one_text() -> None:
+    room = TEXT_CHARACTERS - len(NOTE + END)
+    (told,) = with_missed([user("?" * room)], SAID)
+    assert len(told["content"]) == TEXT_CHARACTERS
+    (told,) = with_missed([user("?" * (room + 1))], SAID)
+    assert [part["text"] for part in told["content"]] == [NOTE + END, "?" * (room + 1)]
 
 
 def test_of_what_was_missed_pictures_are_left_out_and_their_text_stays() -> None:
