@@ -334,21 +334,22 @@ class Journal:
         consumer: str | None,
         *,
         state: str | None = None,
-        ids: Sequence[str] | None = None,
+        known: Sequence[str] = (),
         session: str | None = None,
         before: str | None = None,
         limit: int = 50,
     ) -> Sequence[Row[Any]]:
         """The newest turns first; `before` is the id that the last page ended with.
 
-        Of turns that go on a row does not tell how far they are, so of these some are asked for by their `ids`.
+        Of a turn that goes on its row does not tell how far it is: `known` are those that are in this `state`.
         """
         query = select(turns).order_by(turns.c.id.desc()).limit(limit)
-        for column, value in ((turns.c.consumer, consumer), (turns.c.state, state), (turns.c.session, session)):
+        for column, value in ((turns.c.consumer, consumer), (turns.c.session, session)):
             if value is not None:
                 query = query.where(column == value)
-        if ids is not None:
-            query = query.where(turns.c.id.in_(ids))
+        if state is not None:
+            is_there = turns.c.id.in_(known)
+            query = query.where(is_there | (turns.c.state == state) if state in OVER else is_there)
         if before is not None:
             query = query.where(turns.c.id < before)
         return await self._fetch(query)

@@ -112,6 +112,11 @@ class LiveTurn:
             self._show_up_to(last_id)
         return is_written
 
+    async def shown(self) -> None:
+        """Wait until everything that happened so far may be shown."""
+        while self.visible < self.turn.last_id:
+            await self.written()
+
     def committed(self, last_id: int) -> None:
         """See `journal.Follower.committed`."""
         events = self._events

@@ -68,8 +68,8 @@ class TurnSurface:
         consumer = Asked.of(request.scope).consumer
         rows = await self._turns.journal.rows(
             consumer,
-            state=state if state in OVER else None,
-            ids=self._turns.open_in(state, consumer) if state in ("queued", "running") else None,
+            state=state,
+            known=() if state is None else self._turns.known_in(state, consumer),
             session=given.get("session"),
             before=given.get("before"),
             limit=limit + 1,
@@ -93,6 +93,7 @@ class TurnSurface:
     async def one(self, request: Request) -> Response:
         """`GET /api/turns/{id}`: the turn, with what each lane said so far."""
         live = await self._mine(request)
+        await live.shown()
         told = _told(live)
         has_text = self._turns.journal.keeps_text or not live.was_left
         told["lanes"] = [{**lane.told(), "text": lane.text if has_text else None} for lane in live.turn.lanes]

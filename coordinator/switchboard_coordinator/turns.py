@@ -225,7 +225,7 @@ class Turns:
         """A turn that goes on here."""
         return self._tasks.get(turn_id)
 
-    def open_in(self, state: str, consumer: str) -> list[str]:
+    def known_in(self, state: str, consumer: str) -> list[str]:
         """The turns of this consumer's that go on here and are in this state."""
         tasks = self._tasks.values()
         return [task.live.id for task in tasks if task.live.consumer == consumer and task.live.turn.state == state]
