@@ -104,7 +104,8 @@ def test_the_clients_own_history_counts_more_than_what_was_kept() -> None:
 
 
 def test_several_system_messages_are_one_instruction() -> None:
-    systems = [{"role": "system", "content": "be kind"}, {"role": "system", "content": [{"type": "text", "text": "!"}]}]
+    more: dict[str, Any] = {"role": "system", "content": [{"type": "text", "text": "!"}]}
+    systems = [{"role": "system", "content": "be kind"}, more]
     assert run_of([*systems, user("hi")], [], None)["instructions"] == "be kind\n!"
 
 
