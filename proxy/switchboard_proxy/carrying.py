@@ -37,7 +37,8 @@ class Carrier:
         self._refuse = refuse
         answers = {Side.AGENT: _from_agent, Side.DASHBOARD: self._from_dashboard, Side.WEBUI: self._from_webui}
         again = self._again if upstream.key is not None else None
-        self._way = Way(upstream.pool, answers[upstream.side], self._fail, upstream.body_limit, again, held)
+        answer, limit = answers[upstream.side], upstream.body_limit
+        self._way = Way(upstream.pool, answer, self._fail, limit, again, held, _takes_events)
 
     def carry(self, call: Call) -> None:
         """Set out now, or when the body is whole.
@@ -112,3 +113,9 @@ class Carrier:
 
 def _from_agent(_: Call, status: int, told: Headers) -> tuple[int, list[Header]]:
     return status, headers.from_agent(told)
+
+
+def _takes_events(call: Call) -> bool:
+    """Whether this asks for a run's events, which have one reader, once (hermes-agent 0.19.0)."""
+    path: bytes = call.record.path
+    return path.endswith(b"/events") and b"/v1/runs/" in path

@@ -31,6 +31,7 @@ class Way(NamedTuple):
         body_limit: bytes that a request's body may have.
         again: given the status of an answer, the head to send instead, or None: for a credential that was renewed.
         held: where the bytes of bodies are counted that are kept for `again`.
+        once: whether a call must not be repeated although its method is safe, for its answer is taken by who asks.
     """
 
     pool: Pool
@@ -39,6 +40,7 @@ class Way(NamedTuple):
     body_limit: int
     again: Callable[[Call, int], bytes | None] | None = None
     held: Budget | None = None
+    once: Callable[[Call], bool] | None = None
 
 
 class Hop:
@@ -110,7 +112,8 @@ class Hop:
     @property
     def _is_safe(self) -> bool:
         """Whether sending it twice does no more than sending it once (RFC 9110, 9.2.1)."""
-        return self._call.method in SAFE_METHODS and not self._call.has_body
+        call, once = self._call, self._way.once
+        return call.method in SAFE_METHODS and not call.has_body and (once is None or not once(call))
 
     def _send(self, connection: Connection) -> None:
         call = self._call
@@ -221,6 +224,8 @@ class Hop:
                 connection.hold_back()
             else:
                 connection.taken()
+        elif self._is_begun:
+            self._call.pass_on(b"", is_last=False)  # the head of a stream that says nothing yet
         if connection.error is not None:
             self._broken(connection, connection.error)
 

@@ -22,18 +22,20 @@ class Request:
     """One request as it goes upstream.
 
     `headers` are sent as they stand and must hold `Host`, and with a body either `Content-Length` or
-    `Transfer-Encoding: chunked`. A `bytes` body can be sent again, an iterator cannot.
+    `Transfer-Encoding: chunked`. A `bytes` body can be sent again, an iterator cannot. `is_repeatable` is False for a
+    safe method whose answer is taken by who asks, so that a second one is not the same.
     """
 
     method: bytes
     target: bytes
     headers: Headers
     body: bytes | AsyncIterator[bytes] = b""
+    is_repeatable: bool = True
 
     @property
     def is_safe(self) -> bool:
         """Whether sending it twice does no more than sending it once (RFC 9110, 9.2.1)."""
-        return self.method in SAFE_METHODS and isinstance(self.body, bytes)
+        return self.method in SAFE_METHODS and isinstance(self.body, bytes) and self.is_repeatable
 
     @property
     def is_chunked(self) -> bool:

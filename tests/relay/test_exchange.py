@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from doubles.upstream import LOOPBACK, Upstream, Visit, saying
@@ -266,12 +267,13 @@ async def test_a_safe_request_is_sent_once_more_when_the_kept_connection_was_dea
         assert len(upstream.requests) == 3
 
 
-async def test_an_unsafe_request_is_never_sent_again() -> None:
+@pytest.mark.parametrize("request_", [POST, replace(GET, is_repeatable=False)], ids=["post", "once"])
+async def test_an_unsafe_request_is_never_sent_again(request_: Request) -> None:
     async with Upstream(breaking_on_reuse) as upstream:
         connections = Pool(LOOPBACK, upstream.port)
         await ask(connections)
         with pytest.raises(AnswerMissing):
-            await ask(connections, POST)
+            await ask(connections, request_)
         assert len(upstream.requests) == 2
 
 

@@ -53,11 +53,12 @@ async def door(
     limit: int = BODY_LIMIT,
     again: Callable[[Call, int], bytes | None] | None = None,
     held: Budget | None = None,
+    once: Callable[[Call], bool] | None = None,
 ) -> AsyncIterator[tuple[Answering, RawClient, Upstream]]:
     """A client, and an upstream of this script, with hops between them."""
     async with Upstream(script) as upstream:
         pool = Pool("127.0.0.1", upstream.port)
-        way = Way(pool, as_it_is, failed, limit, again, held)
+        way = Way(pool, as_it_is, failed, limit, again, held, once)
 
         def carry(call: Call) -> None:
             Hop(call, way, head_of(call, b"old"), is_chunked=call.is_chunked).start()
@@ -169,9 +170,23 @@ async def test_a_post_rides_only_a_connection_that_was_used_a_moment_ago(
         assert len(upstream.visits) == visits
 
 
-@pytest.mark.parametrize(("request_bytes", "status", "times"), [(GET, 200, 3), (POST + b"body", 502, 2)])
+async def test_the_head_of_a_stream_that_says_nothing_yet_is_not_held_back() -> None:
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(OPEN)
+
+    async with door(script) as (_, client, _):
+        client.send(GET)
+        assert (await client.head()).status == 200
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "is_once", "status", "times"),
+    [(GET, False, 200, 3), (GET, True, 502, 2), (POST + b"body", False, 502, 2)],
+    ids=["safe", "once", "post"],
+)
 async def test_on_a_connection_that_had_died_a_safe_request_is_repeated_once_and_a_post_never(
-    request_bytes: bytes, status: int, times: int
+    request_bytes: bytes, is_once: bool, status: int, times: int
 ) -> None:
     asked = 0
 
@@ -185,7 +200,7 @@ async def test_on_a_connection_that_had_died_a_safe_request_is_repeated_once_and
                 return
             await visit.send(OK)
 
-    async with door(script) as (_, client, _):
+    async with door(script, once=lambda _: is_once) as (_, client, _):
         client.send(GET)
         await client.reply()
         client.send(request_bytes)
