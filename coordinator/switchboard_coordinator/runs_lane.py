@@ -27,6 +27,9 @@ STOP_SECONDS = 5.0
 STOP_PAUSE_SECONDS = 0.2
 POLL_SECONDS = (0.1, 0.2, 0.5, 1.0)
 """Pauses between looks at a run whose events are lost; the last one repeats."""
+SILENCE_SECONDS = 15.0
+"""A run whose events say nothing for so long is looked at. They have one reader: where a request for them was repeated
+on the way, the first one's end ends them, and the second one hears nothing but keepalives (hermes-agent 0.19.0)."""
 PATIENCE_SECONDS = 60.0
 """So long a run is looked for on a peer that does not answer."""
 
@@ -148,7 +151,13 @@ class RunsLane:
 
     async def _read(self, frames: Frames) -> LaneEnd | None:
         while True:
-            pieces = await frames.next()
+            try:
+                async with asyncio.timeout(SILENCE_SECONDS):
+                    pieces = await frames.next()
+            except TimeoutError:
+                if (end := await self._look()) is not None:
+                    return end
+                continue
             if not pieces:
                 return None
             for frame in pieces:
@@ -184,7 +193,10 @@ class RunsLane:
         self._note("lane.approval", approval=approval, **asked)
         if self._can_approve:
             await self._live.written()
-            return
+        else:
+            await self._deny(approval)
+
+    async def _deny(self, approval: str) -> None:
         await self._call(b"POST", "/approval", {"choice": "deny"})
         self._approved(approval, "deny", "switchboard")
 
@@ -218,13 +230,23 @@ class RunsLane:
         """Look at the run until it has ended."""
         pauses = iter(POLL_SECONDS)
         while True:
-            status = await self._status()
-            end = self._ended(status)
+            end = await self._look()
             if end is not None:
                 return end
-            if status.get("status") == "waiting_for_approval" and not self._live.turn.lanes[self._index].approvals:
-                await self._asked({"choices": ["once", "session", "always", "deny"]})
             await asyncio.sleep(next(pauses, POLL_SECONDS[-1]))
+
+    async def _look(self) -> LaneEnd | None:
+        """The run's end, if it has ended; what it waits for is taken up."""
+        status = await self._status()
+        end = self._ended(status)
+        if end is None and status.get("status") == "waiting_for_approval":
+            approvals = self._live.turn.lanes[self._index].approvals
+            with suppress(PeerError):  # the agent was not reached: the next look does it again
+                if not approvals:
+                    await self._asked({"choices": ["once", "session", "always", "deny"]})
+                elif not self._can_approve:
+                    await self._deny(next(iter(approvals)))
+        return end
 
     def _ended(self, run: Run) -> LaneEnd | None:
         """The end that a run's status tells, its text completed; None while it goes on."""
