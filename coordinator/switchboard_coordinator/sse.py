@@ -25,7 +25,7 @@ class FrameSplitter:
         Raises:
             FrameTooLong: more than 16 MiB came without a frame end.
         """
-        if not self._rest and data.find(b"\n\n") == len(data) - 2 and b"\r" not in data:
+        if not self._rest and data.find(b"\n\n") == len(data) - 2 >= 0 and b"\r" not in data:
             return [data]  # one whole frame, as nearly every read of a stream brings
         data = self._rest + data if self._rest else data
         frames = []
