@@ -11,7 +11,7 @@ from .lane import Conversation, LaneTask
 from .live import LiveTurn
 from .modes import Course
 from .question import ChairsQuestion
-from .turn import Event
+from .turn import Event, Lane
 
 DEADLINE = "deadline"
 
@@ -117,11 +117,19 @@ class TurnTask:
         if state != "done":
             grave = ("cancelled",) if state == "cancelled" else ("failed", "interrupted")
             told |= why([(lane.address, lane.end) for lane in turn.lanes if lane.state in grave])
+            told["started"] = max(map(_started, turn.lanes), key=("no", "unknown", "yes").index)
             if state != "cancelled" and any(lane.state == "done" for lane in turn.lanes) and turn.accepted["quorum"]:
                 told["code"] = "quorum_missed"
         self.live.note(f"turn.{state}", None, **told)
         # Refused because nothing could be written down, it can be asked for again under the same key.
         self.live.close(state, keeps_key=told.get("code") != JournalUnavailable.code)
+
+
+def _started(lane: Lane) -> str:
+    """What is known of a lane's work when it is over."""
+    if lane.state == "cancelled":
+        return "unknown" if lane.attempts else "no"
+    return "yes" if lane.state == "done" else str(lane.end.get("started", "no"))
 
 
 def why(ends: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -132,14 +140,12 @@ def why(ends: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     shared = _shared([end for _, end in ends])
     if all(end.get("code") is None for _, end in ends):
         return {**shared, "message": words}  # all were cancelled
-    started = max((str(end.get("started", "no")) for _, end in ends), key=("no", "unknown", "yes").index)
     retry_after = next((end["retry_after"] for _, end in ends if end.get("retry_after")), None)
     return {
         "code": "every_lane_failed",
         "status": 502,
         **shared,
         "message": words,
-        "started": started,
         **({"retry_after": retry_after} if retry_after and shared else {}),
     }
 
