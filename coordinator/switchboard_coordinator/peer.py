@@ -1,6 +1,7 @@
 """One machine: asks its proxy, and makes its errors ours here and nowhere else."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -154,13 +155,13 @@ class Peer:
     async def events(
         self, profile: str, path: str, *, method: bytes = b"GET", headers: Headers = (), body: bytes = b""
     ) -> AsyncIterator[Frames]:
-        """Open an event stream of the agent's.
+        """Open an event stream of the agent's. It is asked for once: who asks takes what he is told from others.
 
         Raises:
             PeerError: what went wrong, whether before or while it came.
         """
         address = Address(profile, self.name)
-        async with self._asked(method, f"/p/{profile}{path}", address, headers, body) as answer:
+        async with self._asked(method, f"/p/{profile}{path}", address, headers, body, once=True) as answer:
             await self._check(answer, address, 200)
             _check_is_stream(answer, address)
             yield Frames(answer, address, self.was_heard)
@@ -173,7 +174,8 @@ class Peer:
         Raises:
             PeerError: what went wrong.
         """
-        sent = b"" if body is None else orjson.dumps(body)
+        # Not orjson's: it refuses numbers of more than 64 bits and half surrogates, which clients' messages may hold.
+        sent = b"" if body is None else json.dumps(body).encode()
         return await self._json(method, f"/p/{profile}{path}", Address(profile, self.name), headers, sent)
 
     async def _json(
@@ -181,7 +183,7 @@ class Peer:
     ) -> dict[str, Any]:
         async with self._asked(method, path, address, headers, body) as answer:
             await self._check(answer, address, 200, 202)
-            value = _json(await _read(answer, BODY_LIMIT_BYTES))
+            value = _json(await answer.read(BODY_LIMIT_BYTES))
         if value is None:
             raise PeerBadResponse(f"{address} answers {path} with what is no JSON object")
         return value
@@ -198,7 +200,7 @@ class Peer:
 
     @asynccontextmanager
     async def _asked(
-        self, method: bytes, path: str, address: Address, headers: Headers, body: bytes
+        self, method: bytes, path: str, address: Address, headers: Headers, body: bytes, *, once: bool = False
     ) -> AsyncIterator[Answer]:
         if self.breaker.refuses(asyncio.get_running_loop().time()):
             raise self._away()
@@ -215,6 +217,7 @@ class Peer:
                 *headers,
             ),
             body,
+            is_repeatable=not once,
         )
         patience = asyncio.timeout(None)
         self._open.add(patience)
@@ -257,7 +260,7 @@ class Peer:
             body = b""
             with suppress(TimeoutError, RelayError):
                 async with asyncio.timeout(REFUSAL_SECONDS):
-                    body = await _read(answer, REFUSAL_LIMIT_BYTES)
+                    body = await answer.read(REFUSAL_LIMIT_BYTES)
             raise refused(answer.status, answer.headers, body, address)
 
 
@@ -265,18 +268,6 @@ def _check_is_stream(answer: Answer, address: Address) -> None:
     kind = next((value for name, value in answer.headers if name.lower() == b"content-type"), b"")
     if not kind.startswith(b"text/event-stream"):
         raise PeerBadResponse(f"{address} answers with {kind.decode('latin-1') or 'no type'} where an agent streams")
-
-
-async def _read(answer: Answer, limit: int) -> bytes:
-    """The body, or as much of it as `limit` allows."""
-    pieces: list[bytes] = []
-    size = 0
-    async for piece in answer:
-        pieces.append(piece)
-        size += len(piece)
-        if size > limit:
-            break
-    return b"".join(pieces)
 
 
 def _json(body: bytes) -> dict[str, Any] | None:

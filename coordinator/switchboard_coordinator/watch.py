@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 
 import structlog
-from switchboard_relay import Answer, ConnectFailed, ConnectTimedOut, Pool, RelayError, Request
+from switchboard_relay import ConnectFailed, ConnectTimedOut, Pool, RelayError, Request
 from switchboard_relay.pool import CONNECT_SECONDS
 
 from . import look
@@ -101,19 +101,7 @@ async def _ask(peer: PeerStatus, place: str, credential: bytes | None) -> tuple[
     if credential is not None:
         headers.append((b"authorization", credential))
     async with asyncio.timeout(LOOK_SECONDS), pool.exchange(Request(b"GET", b"/-/profiles", headers)) as answer:
-        return answer.status, await _start_of(answer)
-
-
-async def _start_of(answer: Answer) -> bytes:
-    """The body, or as much of it as no proxy of ours would send."""
-    pieces: list[bytes] = []
-    size = 0
-    async for piece in answer:
-        pieces.append(piece)
-        size += len(piece)
-        if size > REPORT_LIMIT_BYTES:
-            break
-    return b"".join(pieces)
+        return answer.status, await answer.read(REPORT_LIMIT_BYTES)
 
 
 def _levels(error: RelayError | TimeoutError) -> Levels:

@@ -261,6 +261,13 @@ class Answer:
         self._connection.taken()
         return piece
 
-    async def read(self) -> bytes:
-        """The whole body that is still to come."""
-        return b"".join([piece async for piece in self])
+    async def read(self, limit: int | None = None) -> bytes:
+        """The whole body that is still to come; of one that is longer than `limit` bytes, that much and a piece."""
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in self:
+            pieces.append(piece)
+            size += len(piece)
+            if limit is not None and size > limit:
+                break
+        return b"".join(pieces)
