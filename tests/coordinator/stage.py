@@ -149,12 +149,14 @@ class Stage:
         self.client: httpx.AsyncClient
         self._peers: dict[str, Any] = {}
         self._stack = AsyncExitStack()
+        self._coordinator = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         self.secrets.mkdir(mode=0o700)
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._coordinator.aclose()
         await self._stack.aclose()
 
     async def machine(
@@ -223,7 +225,7 @@ class Stage:
     async def start(self, *, watched: bool = True, **settings: Any) -> None:
         """Start the coordinator and wait until it has looked at every peer once; `settings` are an operator's."""
         self.peers_file.write_text(yaml.safe_dump({"peers": self._peers}, sort_keys=False))
-        self.key = add_consumer(self.secrets / "consumers", "me")
+        self.key = self.key or add_consumer(self.secrets / "consumers", "me")
         chosen = CoordinatorSettings(
             listen_address=ip_address("127.0.0.1"),
             peers_file=self.peers_file,
@@ -232,10 +234,15 @@ class Stage:
             **settings,
         )
         app = create_app(chosen, read_peers(self.peers_file), read_consumers(chosen.consumers_file))
-        self.url = await self._stack.enter_async_context(serving(app))
-        self.client = await self._stack.enter_async_context(self.client_of(self.key))
+        self.url = await self._coordinator.enter_async_context(serving(app))
+        self.client = await self._coordinator.enter_async_context(self.client_of(self.key))
         if watched:
             await until(self._has_looked, seconds=WAIT_SECONDS)
+
+    async def restart(self, **settings: Any) -> None:
+        """End the coordinator and start another one on the same files."""
+        await self._coordinator.aclose()
+        await self.start(**settings)
 
     def client_of(self, key: str) -> httpx.AsyncClient:
         """A client with this consumer's key."""
