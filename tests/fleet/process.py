@@ -49,6 +49,11 @@ class Process:
             self._process.kill()
             await self._process.wait()
 
+    async def kill(self) -> None:
+        """End it with SIGKILL."""
+        self._process.kill()
+        await self._process.wait()
+
     def check(self) -> None:
         """Raises Ended when the program is gone."""
         if self._process.returncode is not None:

@@ -22,6 +22,7 @@ from real_agent.installation import install
 from real_agent.model import Model
 
 START_SECONDS, STOP_SECONDS = 60.0, 15.0
+ANSWER_SECONDS = 60.0  # the first turn of an agent takes 4 s on an idle machine
 
 
 class NotReady(Exception):
@@ -59,6 +60,11 @@ class RealAgent:
     def url(self) -> str:
         """Where its API server answers."""
         return f"http://{LOOPBACK}:{self.api_port}"
+
+    def client(self) -> httpx.AsyncClient:
+        """A client with its own key, past every proxy."""
+        headers = {"authorization": f"Bearer {self.key}"}
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=ANSWER_SECONDS, trust_env=False)
 
     def log(self) -> str:
         """What the agent has logged so far, access log included."""

@@ -1,7 +1,7 @@
 """Asking as clients do, and reading streams frame by frame."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -45,22 +45,28 @@ def question(model: str, text: str, **more: Any) -> dict[str, Any]:
     return {"model": model, "messages": [{"role": "user", "content": text}], **more}
 
 
-async def ask(client: httpx.AsyncClient, model: str, text: str, **more: Any) -> httpx.Response:
-    """One question whose answer comes whole."""
-    return await client.post("/v1/chat/completions", json=question(model, text, **more))
+async def ask(
+    client: httpx.AsyncClient, model: str, text: str, *, headers: Mapping[str, str] | None = None, **more: Any
+) -> httpx.Response:
+    """One question whose answer comes whole; `more` is the rest of the body."""
+    return await client.post("/v1/chat/completions", json=question(model, text, **more), headers=headers)
 
 
 @asynccontextmanager
-async def stream(client: httpx.AsyncClient, model: str, text: str, **more: Any) -> AsyncIterator[httpx.Response]:
+async def stream(
+    client: httpx.AsyncClient, model: str, text: str, *, headers: Mapping[str, str] | None = None, **more: Any
+) -> AsyncIterator[httpx.Response]:
     """A stream that was begun; leaving the block leaves the turn."""
     body = question(model, text, stream=True, **more)
-    async with client.stream("POST", "/v1/chat/completions", json=body) as answer:
+    async with client.stream("POST", "/v1/chat/completions", json=body, headers=headers) as answer:
         yield answer
 
 
-async def hear(client: httpx.AsyncClient, model: str, text: str, **more: Any) -> Heard:
+async def hear(
+    client: httpx.AsyncClient, model: str, text: str, *, headers: Mapping[str, str] | None = None, **more: Any
+) -> Heard:
     """A whole stream."""
-    async with stream(client, model, text, **more) as answer:
+    async with stream(client, model, text, headers=headers, **more) as answer:
         body = await answer.aread()
     return Heard(answer.status_code, answer.headers, [frame + b"\n\n" for frame in body.split(b"\n\n")[:-1]])
 

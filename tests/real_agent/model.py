@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from switchboard_mock_agent.directives import parse
+from switchboard_mock_agent.directives import Directives, parse
 
 Outcome = Literal["running", "finished", "failed", "died", "left"]
 PIECE = 8
@@ -99,7 +99,7 @@ async def _speak(
         return "failed"
     await asyncio.sleep(words.silence)
     calls = [] if words.tool is None or messages[-1]["role"] == "tool" else [_tool_call(*words.tool)]
-    text = "" if calls else f"[{name}] echo: {' '.join([words.text] * words.repeat)}"
+    text = "" if calls else f"[{name}] {_said(words, messages)}"
     finish, usage = ("tool_calls" if calls else "stop"), _usage(messages, text)
     if not asked.stream:
         message = {"role": "assistant", "content": text or None, **({"tool_calls": calls} if calls else {})}
@@ -126,6 +126,15 @@ async def _speak(
     await _frame(writer, json.dumps(_completion("chat.completion.chunk", []) | {"usage": usage}))
     await _frame(writer, "[DONE]")
     return "finished"
+
+
+def _said(words: Directives, messages: Sequence[Mapping[str, Any]]) -> str:
+    """What a turn comes to; with `!!history` what was said before it, as pairs of role and text in JSON."""
+    if not words.history:
+        return f"echo: {' '.join([words.text] * words.repeat)}"
+    last = max(n for n, message in enumerate(messages) if message["role"] == "user")
+    talk = [[m["role"], m["content"]] for m in messages[:last] if m["role"] in ("user", "assistant") and m["content"]]
+    return f"history: {json.dumps(talk)}"
 
 
 def _last_user_text(messages: Sequence[Mapping[str, Any]]) -> str:

@@ -2,8 +2,8 @@
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -18,10 +18,9 @@ from switchboard_coordinator.consumers_file import add_consumer
 from waiting import until
 
 from real_agent import processes
-from real_agent.agent import RealAgent
+from real_agent.agent import ANSWER_SECONDS, RealAgent
 
 START_SECONDS = 30.0
-ANSWER_SECONDS = 60.0  # the first turn of an agent takes 4 s on an idle machine
 UNUSED_PORT = 9  # the discard port: a machine without a dashboard
 
 
@@ -70,18 +69,35 @@ class Switchboard:
         self._secrets = folder / "secrets"
         self._run = uuid4().hex
         self._peers: dict[str, Any] = {}
-        self._processes: list[Process] = []
+        self._processes: dict[str, Process] = {}
+        self._programs: dict[str, tuple[str, Mapping[str, str]]] = {}
         self._stack = AsyncExitStack()
 
     @property
     def key(self) -> str:
-        """A consumer's key."""
+        """The key of the consumer `me`."""
         return self.key_file.read_text()
 
     def client(self) -> httpx.AsyncClient:
-        """A client with the consumer's key."""
-        headers = {"authorization": f"Bearer {self.key}"}
+        """A client with the key of `me`."""
+        return self._client(self.key)
+
+    def client_of_you(self) -> httpx.AsyncClient:
+        """A client with the key of the consumer `you`."""
+        return self._client(self.key_file.with_name("your-key").read_text())
+
+    def _client(self, key: str) -> httpx.AsyncClient:
+        headers = {"authorization": f"Bearer {key}"}
         return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=ANSWER_SECONDS, trust_env=False)
+
+    @asynccontextmanager
+    async def killed(self, name: str) -> AsyncIterator[None]:
+        """`coordinator` or `nas-proxy` dies by SIGKILL; when the block is left it is started again, no more."""
+        await self._processes[name].kill()
+        try:
+            yield
+        finally:
+            await self._start(name, *self._programs[name])
 
     async def peers(self) -> dict[str, Any]:
         """`GET /api/peers`, by name."""
@@ -128,7 +144,8 @@ class Switchboard:
                 {profile: {"port": agent.api_port, "prefix": prefix} for profile, prefix in machine.prefixes.items()}
             ),
         }
-        await self._start(f"{agent.name}-proxy", "switchboard-proxy", prefix="PROXY", env=proxy)
+        env = {f"SWITCHBOARD_PROXY_{key}": value for key, value in proxy.items()}
+        await self._start(f"{agent.name}-proxy", "switchboard-proxy", env)
         self.doors[agent.name] = door
         self._peers[agent.name] = {
             "host": host,
@@ -143,6 +160,7 @@ class Switchboard:
         peers_file = self._folder / "peers.yaml"
         peers_file.write_text(yaml.safe_dump({"peers": self._peers}, sort_keys=False))
         private(self.key_file, add_consumer(self._secrets / "consumers", "me"))
+        private(self.key_file.with_name("your-key"), add_consumer(self._secrets / "consumers", "you"))
         coordinator = {
             "LISTEN_ADDRESS": LOOPBACK,
             "PORT": str(self._port),
@@ -150,15 +168,17 @@ class Switchboard:
             "DATABASE_FILE": str(peers_file.with_name("switchboard.db")),
             "SECRETS_FOLDER": str(self._secrets),
         }
-        await self._start("coordinator", "switchboard", prefix="COORDINATOR", env=coordinator)
+        env = {f"SWITCHBOARD_COORDINATOR_{key}": value for key, value in coordinator.items()}
+        await self._start("coordinator", "switchboard", env)
 
-    async def _start(self, name: str, program: str, *, prefix: str, env: Mapping[str, str]) -> None:
-        ours = {f"SWITCHBOARD_{prefix}_{key}": value for key, value in env.items()} | {processes.MARK: self._run}
-        process = Process(name, program, "serve", env=ours, log=self._folder / f"{name}.log")
-        self._processes.append(await self._stack.enter_async_context(process))
+    async def _start(self, name: str, program: str, env: Mapping[str, str]) -> None:
+        self._programs[name] = program, env
+        log = self._folder / f"{name}-{len(list(self._folder.glob(f'{name}-?.log'))) + 1}.log"
+        process = Process(name, program, "serve", env={**env, processes.MARK: self._run}, log=log)
+        self._processes[name] = await self._stack.enter_async_context(process)
 
     async def _has_looked(self) -> bool:
-        for process in self._processes:
+        for process in self._processes.values():
             process.check()
         try:
             # A first look may come before that peer's proxy listens: then the next one counts.

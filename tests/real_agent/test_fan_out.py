@@ -1,3 +1,4 @@
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -36,7 +37,7 @@ async def test_everyone_answers_in_a_choice_of_its_own(client: httpx.AsyncClient
 
 
 @pytest.mark.parametrize("more", [{}, {"switchboard": CHOICES}])
-async def test_a_group_answers_whole(client: httpx.AsyncClient, more: dict[str, object]) -> None:
+async def test_a_group_answers_whole(client: httpx.AsyncClient, more: dict[str, Any]) -> None:
     answer = (await ask(client, "all@fleet", "ping", **more)).json()
 
     texts = [choice["message"]["content"] for choice in answer["choices"]]
