@@ -4,12 +4,12 @@ import asyncio
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest.mock import patch
 
-from switchboard_coordinator import watch
+from switchboard_coordinator import runs_lane, watch
 from waiting import until
 
 from .client import Caller
@@ -20,8 +20,9 @@ from .verdict import Evidence, LaneEvidence, Told, findings, in_words
 
 SLOTS = 12
 REST_SECONDS = 10.0
-AWAY_SECONDS, DOWN_SECONDS = 0.05, 0.1
-"""The coordinator looks at peers that are away so often here that they are back for the next schedule."""
+_SOONER = ((watch, "AWAY_SECONDS", 0.05), (watch, "DOWN_SECONDS", 0.1), (runs_lane, "SILENCE_SECONDS", 1.0))
+"""The coordinator looks so often here at peers that are away, which shall be back for the next schedule, and at runs
+that are silent, which no client here would wait for."""
 
 
 @dataclass
@@ -72,7 +73,7 @@ async def run_all(seeds: Iterable[int], *, slots: int = SLOTS, enough: int = 1_0
     """
     tally = Tally()
     waiting = iter(seeds)
-    with tempfile.TemporaryDirectory() as folder, _looking_soon():
+    with tempfile.TemporaryDirectory() as folder, _looking_sooner():
         async with FaultyStage(Path(folder)) as stage:
             laid = [await stage.slot(number) for number in range(slots)]
             await stage.start()
@@ -89,8 +90,10 @@ async def run_all(seeds: Iterable[int], *, slots: int = SLOTS, enough: int = 1_0
 
 
 @contextmanager
-def _looking_soon() -> Iterator[None]:
-    with patch.object(watch, "AWAY_SECONDS", AWAY_SECONDS), patch.object(watch, "DOWN_SECONDS", DOWN_SECONDS):
+def _looking_sooner() -> Iterator[None]:
+    with ExitStack() as patches:
+        for where, name, seconds in _SOONER:
+            patches.enter_context(patch.object(where, name, seconds))
         yield
 
 
