@@ -35,6 +35,19 @@ def test_the_client_gets_its_own_words_back_and_no_id_that_a_peer_made_up() -> N
     assert session.to_client(answered, consumer="me") == [(b"x-hermes-session-id", b"my-session")]
 
 
+def test_the_session_of_a_body_stands_in_the_headers_place() -> None:
+    headers = session.to_peer(GIVEN, consumer="me", request_id="r", session="other")
+    assert [value for name, value in headers if name == b"x-hermes-session-id"] == [b"me.other"]
+    assert (b"x-hermes-session-key", b"me.agent:main:web:user-42") in headers
+
+
+def test_a_lane_without_a_trace_names_no_session_and_keeps_the_rest() -> None:
+    headers = session.to_peer(GIVEN, consumer="me", request_id="r")
+    left = session.without_session(headers)
+    assert [header for header in headers if header not in left] == headers[3:5]
+    assert len(left) == len(headers) - 2
+
+
 @pytest.mark.parametrize("value", [b"", b"x" * 254, b"a\x7f", b"caf\xc3\xa9"])
 def test_an_id_that_no_agent_would_take_is_refused_in_words(value: bytes) -> None:
     with pytest.raises(MalformedRequest, match="x-hermes-session-id takes 1 to 253"):
