@@ -20,6 +20,8 @@ from .verdict import Evidence, LaneEvidence, Told, findings, in_words
 
 SLOTS = 12
 REST_SECONDS = 10.0
+LOST_SECONDS = 3.0
+"""Whoever knows of a run has answered its approval by then."""
 _SOONER = ((watch, "AWAY_SECONDS", 0.05), (watch, "DOWN_SECONDS", 0.1), (runs_lane, "SILENCE_SECONDS", 1.0))
 """The coordinator looks so often here at peers that are away, which shall be back for the next schedule, and at runs
 that are silent, which no client here would wait for."""
@@ -108,10 +110,13 @@ class Seen:
 
 async def run(schedule: Schedule, slot: Slot, caller: Caller) -> Seen:
     """Let it happen, wait until everything is at rest, and tell what was seen."""
-    async with asyncio.TaskGroup() as happening:
-        for trouble in schedule.troubles:
-            happening.create_task(_suffer(trouble, slot.machines[trouble.peer]))
-        asked = [happening.create_task(_ask(ask, schedule.seed, slot, caller)) for ask in schedule.asks]
+    async with asyncio.TaskGroup() as behind:
+        giving_up = behind.create_task(_give_up(slot))
+        async with asyncio.TaskGroup() as happening:
+            for trouble in schedule.troubles:
+                happening.create_task(_suffer(trouble, slot.machines[trouble.peer]))
+            asked = [happening.create_task(_ask(ask, schedule.seed, slot, caller)) for ask in schedule.asks]
+        giving_up.cancel()
 
     leftovers = [words async for words in _restless(slot, caller)]
     turns = [
@@ -131,7 +136,7 @@ async def _restless(slot: Slot, caller: Caller) -> AsyncIterator[str]:
 
     async def every_agent_is_idle() -> bool:
         for machine in slot.machines:
-            await machine.end_runs(APPROVE)  # nobody will ever allow what a lost run asks for
+            await machine.end_runs(APPROVE)
         return slot.is_at_rest
 
     async def every_peer_is_found() -> bool:
@@ -146,6 +151,14 @@ async def _restless(slot: Slot, caller: Caller) -> AsyncIterator[str]:
             await until(condition, seconds=REST_SECONDS)
         except TimeoutError:
             yield f"{words} after {REST_SECONDS:g} s"
+
+
+async def _give_up(slot: Slot) -> None:
+    """End runs that nobody will ever allow to go on, for their ids are lost: they would take others' places."""
+    while True:
+        await asyncio.sleep(LOST_SECONDS / 4)
+        for machine in slot.machines:
+            await machine.end_runs(APPROVE, older_than_seconds=LOST_SECONDS)
 
 
 async def _suffer(trouble: Trouble, machine: Machine) -> None:

@@ -3,6 +3,7 @@
 A slot runs one schedule at a time; slots have nothing in common but the coordinator.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,10 +44,11 @@ class Machine:
         finally:
             what.is_draining = False
 
-    async def end_runs(self, text: str) -> None:
+    async def end_runs(self, text: str, *, older_than_seconds: float = 0.0) -> None:
         """Stop the runs whose question contains this, behind everybody's back."""
         for turn in self.agent.executed(text):
-            if turn.run_id and turn.state == "running":
+            age = time.monotonic() - turn.started_at
+            if turn.run_id and turn.state == "running" and age >= older_than_seconds:
                 async with RawClient(self.agent.api_port) as client:
                     path, bearer = f"/v1/runs/{turn.run_id}/stop", f"Authorization: Bearer {AGENT_KEY}"
                     client.send(f"POST {path} HTTP/1.1\r\nHost: agent\r\n{bearer}\r\n\r\n".encode())

@@ -1,12 +1,11 @@
 """One wrong retry anywhere on the way is found, and told with the seed that shows it once more."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from switchboard_coordinator.address import Address
 from switchboard_coordinator.chat_lane import ChatLane
-from switchboard_coordinator.errors import PeerOutcomeUnknown
+from switchboard_coordinator.errors import PeerError, PeerOutcomeUnknown
 from switchboard_coordinator.lane import LaneEnd
 from switchboard_relay import Hop, Request
 
@@ -44,15 +43,14 @@ def proxy_repeats_posts(patch: pytest.MonkeyPatch) -> None:
 
 def unknown_is_told_as_failed(patch: pytest.MonkeyPatch) -> None:
     """Nothing is sent twice, and the user is not told that it may have run."""
-    patch.setattr(PeerOutcomeUnknown, "code", "peer_failed")
+    told = PeerOutcomeUnknown.told
+    patch.setattr(PeerOutcomeUnknown, "told", lambda self: {**told(self), "code": "peer_failed"})
 
 
 def everything_is_told_as_unknown(patch: pytest.MonkeyPatch) -> None:
     """To be on the safe side, whatever fails is called ambiguous."""
-    told: Any = PeerOutcomeUnknown.told
-    from switchboard_coordinator.errors import PeerError
-
-    patch.setattr(PeerError, "told", lambda self: {**told(self), "code": "peer_outcome_unknown", "started": "unknown"})
+    told = PeerError.told
+    patch.setattr(PeerError, "told", lambda self: {**told(self), "code": PeerOutcomeUnknown.code})
 
 
 @pytest.mark.parametrize(
