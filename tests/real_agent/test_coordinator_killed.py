@@ -52,7 +52,8 @@ async def scene(stage: Stage, client: httpx.AsyncClient) -> Scene:
     chat = await turns.begin(client, "nas", f"!!delay=0.1 !!repeat=100 {mark} chat", transport="chat")
     await until(lambda: bool(stage.model.turns("nas", "default", f"{mark} silent")), seconds=BEGUN_SECONDS)
     async with turns.reading(client, chat) as events:
-        await turns.first(events, "lane.text")
+        for _ in range(10):  # 0.1 s apart: text is in the journal 0.25 s after it is shown
+            await turns.first(events, "lane.text")
     async with turns.reading(client, speaking) as events:
         seen = await turns.first(events, "lane.text")
     scene = Scene(speaking, silent, asking, chat, approval, seen, precious)
