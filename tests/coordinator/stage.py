@@ -168,11 +168,14 @@ class Stage:
         multiplex: bool = True,
         agent_turns: int = 10,
         proxy_key: str = AGENT_KEY,
+        keep: int | None = None,
         **entry: Any,
     ) -> MockAgent:
         """A mock agent behind a proxy; `proxy_key` is what the proxy believes to be the agent's key."""
         agent = await self._stack.enter_async_context(
-            MockAgent(name, key=AGENT_KEY, profiles=tuple(profiles), multiplex=multiplex, max_turns=agent_turns)
+            MockAgent(
+                name, key=AGENT_KEY, profiles=tuple(profiles), multiplex=multiplex, max_turns=agent_turns, keep=keep
+            )
         )
         port = await self.proxy(name, agent.api_port, agent.dashboard_port, profiles=profiles, key=proxy_key)
         self.peer(name, port, profiles={profile: {"capabilities": [*capabilities]} for profile in profiles}, **entry)
