@@ -179,8 +179,9 @@ async def _ask(ask: Ask, seed: int, slot: Slot, caller: Caller) -> tuple[Told, .
 async def _evidence(ask: Ask, seed: int, heard: tuple[Told, ...], slot: Slot, caller: Caller) -> Evidence:
     turn = next((told.turn for told in heard if told.turn), None)
     record = await caller.record(turn) if turn is not None else None
+    each: list[tuple[Machine, ...]] = [(machine,) for machine in slot.machines]
     where: dict[Mode, list[tuple[Machine, ...]]]
-    where = {"one": [(slot.machines[ask.peer],)], "any": [slot.machines], "all": [(each,) for each in slot.machines]}
+    where = {"one": [each[ask.peer]], "any": [slot.machines], "first": each, "all": each}
     return Evidence(ask, heard, record, tuple(_lane(ask, seed, machines) for machines in where[ask.mode]))
 
 

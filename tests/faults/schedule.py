@@ -15,7 +15,7 @@ APPROVE = "!!approve=make"
 
 Hop = Literal["proxy", "agent"]
 """The stretch that ends there: coordinator to proxy, or proxy to agent."""
-Mode = Literal["one", "any", "all"]
+Mode = Literal["one", "any", "first", "all"]
 Surface = Literal["chat", "turns"]
 """`/v1/chat/completions`, or `POST /api/turns` and its events."""
 
@@ -64,9 +64,9 @@ class Ask:
 
     @property
     def may_be_cancelled(self) -> bool:
-        """Whether somebody gives the turn up."""
+        """Whether somebody gives it up, or a lane of it."""
         leaves = self.leaves_after_ms is not None and not self.is_detached
-        return leaves or self.cancels_after_ms is not None or self.deadline_ms is not None
+        return self.mode == "first" or leaves or self.cancels_after_ms is not None or self.deadline_ms is not None
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def _ask(chance: random.Random, number: int) -> Ask:
     return Ask(
         number,
         at_ms=chance.randint(0, LAST_START_MS),
-        mode=chance.choice(("one", "one", "one", "any", "all")),
+        mode=chance.choice(("one",) * 6 + ("any", "any", "all", "all", "first")),
         peer=chance.randrange(PEERS),
         surface=surface,
         transport="runs" if chance.random() < 0.35 else "chat",

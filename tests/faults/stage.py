@@ -91,7 +91,8 @@ class Slot:
     @property
     def models(self) -> set[str]:
         """Everywhere that something can be sent."""
-        return {f"any@{self.group}", f"all@{self.group}", *(machine.name for machine in self.machines)}
+        groups = (f"{mode}@{self.group}" for mode in ("any", "first", "all"))
+        return {*groups, *(machine.name for machine in self.machines)}
 
     @property
     def is_at_rest(self) -> bool:

@@ -166,6 +166,19 @@ def test_every_lane_of_a_group_is_judged_by_its_own() -> None:
     assert findings(replace(evidence, lanes=(nas, twice))) == ["executed 2 times by tower"]
 
 
+def test_of_a_race_the_client_hears_one_lane() -> None:
+    ask = Ask(0, mode="first")
+    lanes = tuple(LaneEvidence((name,), (WHOLE,), 1, "hi from " + name) for name in ("nas", "tower"))
+    record = Record(DONE, "", tuple(LaneRecord(name, DONE, "hi from " + name) for name in ("nas", "tower")))
+    evidence = Evidence(ask, (Told("whole", "hi from nas"),), record, lanes)
+    assert findings(evidence) == []
+    assert findings(replace(evidence, heard=(Told("whole", "hi"),))) == [
+        "the client heard 'hi', and on record is ['hi from nas', 'hi from tower']"
+    ]
+    lost = replace(record, lanes=(record.lanes[0], LaneRecord("tower", CANCELLED, "hi")))
+    assert findings(replace(evidence, record=lost)) == []
+
+
 def test_two_questions_with_one_key_are_one_turn() -> None:
     lane = LaneEvidence(("nas",), (WHOLE,), 1, "hi")
     record = Record(DONE, "", (LaneRecord("nas", DONE, "hi"),))

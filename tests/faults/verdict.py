@@ -158,7 +158,8 @@ def _misinformed(ask: Ask, told: Told, record: Record, lanes: Sequence[LaneEvide
     if len(record.lanes) == 1 and not record.lanes[0].text.startswith(told.text):
         yield f"the client heard {told.text!r}, and on record is {record.lanes[0].text!r}"
     texts = [lane.text for lane in record.lanes if lane.label == DONE]
-    if told.kind == "whole" and any(text not in told.text for text in texts):
+    enough = any if ask.mode == "first" else all
+    if told.kind == "whole" and not enough(text in told.text for text in texts):
         yield f"the client heard {told.text!r}, and on record is {texts}"
 
 
