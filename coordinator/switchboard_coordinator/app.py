@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from switchboard_relay import Pool
 
@@ -26,6 +26,7 @@ from .errors import RouteNotFound, SwitchboardError
 from .intake import Intake
 from .journal import Journal
 from .openai import ChatCompletions, Models
+from .openapi import OpenApi
 from .peer import Peer
 from .peers_file import PeersFile
 from .raw import METHODS, Raw
@@ -128,6 +129,7 @@ def create_app(
             Route("/api/groups", roster_surface.groups, methods=["GET"]),
             Route("/api/audit", AuditSurface(audit).page, methods=["GET"]),
             Route("/api/remote-agent/invoke", Invoke(intake, turns), methods=["POST"]),
+            Route("/openapi.json", OpenApi().answer, methods=["GET"]),
             Route("/healthz", _alive, methods=["GET"]),
             Route("/readyz", _Ready(journal).answer, methods=["GET"]),
         ],
@@ -181,7 +183,16 @@ class _Ready:
 async def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type alone
     words = {404: "there is nothing at this path", 405: "this path does not take this method"}
-    return error_response(request.scope, RouteNotFound(error.status_code, words.get(error.status_code, error.detail)))
+    told = error_response(request.scope, RouteNotFound(error.status_code, words.get(error.status_code, error.detail)))
+    if error.status_code == 405:
+        told.headers["allow"] = _allowed(request)
+    return told
+
+
+def _allowed(request: Request) -> str:
+    """The methods of all routes at this path; Starlette knows those of the first."""
+    routes = (route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE)
+    return ", ".join(sorted({method for route in routes for method in route.methods}))
 
 
 async def _told(request: Request, error: Exception) -> Response:

@@ -1,10 +1,10 @@
 """Makes an asking of a request: who is asked, whether its consumer may, on what terms. Refuses what is malformed."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
-import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from starlette.types import Scope
 
@@ -26,7 +26,7 @@ from .turn import Policy, Transport
 class TurnRequest(BaseModel):
     """The body of `POST /api/turns`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     to: str = Field(min_length=1, description="`profile@peer`, `peer`, or `mode@group`.")
     text: str | None = Field(None, min_length=1, description="What is asked; or `messages`.")
@@ -94,7 +94,7 @@ class Intake:
             session=wanted.session or terms.session,
         )
         messages = wanted.messages or [{"role": "user", "content": wanted.text}]
-        chat = ChatRequest.parse(orjson.dumps({"model": wanted.to, "messages": messages, "stream": True}))
+        chat = ChatRequest.parse(json.dumps({"model": wanted.to, "messages": messages, "stream": True}).encode())
         return await self._asking(scope, chat, options, terms, "detach", digest, can_approve=True)
 
     async def message(self, scope: Scope, target: str, text: str) -> Asking:
@@ -104,7 +104,7 @@ class Intake:
             SwitchboardError: it is malformed, or its consumer may not.
         """
         messages = [{"role": "user", "content": text}]
-        chat = ChatRequest.parse(orjson.dumps({"model": target, "messages": messages}))
+        chat = ChatRequest.parse(json.dumps({"model": target, "messages": messages}).encode())
         return await self._asking(scope, chat, Options(), Terms(), "cancel", None, can_approve=False)
 
     async def _asking(

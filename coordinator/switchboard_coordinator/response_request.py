@@ -46,6 +46,9 @@ class ResponseRequest:
         conversation = values.get("conversation")
         if conversation is not None and (not isinstance(conversation, str) or not conversation):
             raise MalformedRequest("`conversation` is a name here", param="conversation")
+        previous = values.get("previous_response_id")
+        if previous is not None and not isinstance(previous, str):
+            raise MalformedRequest("`previous_response_id` is the id of a response", param="previous_response_id")
         return cls(model, is_true(values.get("stream")), text, spans, conversation)
 
     def for_peer(self, model: str, consumer: str) -> bytes:

@@ -29,14 +29,18 @@ LONGEST_PAGE = 500
 SMALL_BODY_BYTES = 64 * 1024
 
 
-class _Approval(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class Approval(BaseModel):
+    """The body of `POST /api/turns/{id}/approvals/{approval}`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     choice: str = Field(pattern="^(once|session|always|deny)$")
 
 
-class _Cancel(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class Cancel(BaseModel):
+    """The body of `POST /api/turns/{id}/cancel`, which may be left out."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     lane: int | None = Field(None, ge=0)
 
@@ -102,7 +106,7 @@ class TurnSurface:
     async def cancel(self, request: Request) -> Response:
         """`POST /api/turns/{id}/cancel`: one lane or all; 200 when it is under way, or was over before."""
         asked = Asked.of(request.scope)
-        wanted = _parsed(_Cancel, await _body(request, SMALL_BODY_BYTES) or b"{}")
+        wanted = _parsed(Cancel, await _body(request, SMALL_BODY_BYTES) or b"{}")
         turn_id = request.path_params["id"]
         live = await self._turns.find(turn_id, None if asked.who.scopes.allows(CANCEL_OTHERS) else asked.consumer)
         if wanted.lane is not None and wanted.lane >= len(live.turn.lanes):
@@ -116,7 +120,7 @@ class TurnSurface:
 
     async def approve(self, request: Request) -> Response:
         """`POST /api/turns/{id}/approvals/{approval}`: answer an agent that asks."""
-        wanted = _parsed(_Approval, await _body(request, SMALL_BODY_BYTES))
+        wanted = _parsed(Approval, await _body(request, SMALL_BODY_BYTES))
         live = await self._mine(request)
         approval = request.path_params["approval"]
         task = self._turns.task(live.id)
@@ -192,7 +196,7 @@ class TurnEvents:
 
 def _cursor(request: Request) -> Cursor:
     """How far its reader has come: a browser that comes back says it in a header, beside the address it had first."""
-    return Cursor.parse(request.headers.get("last-event-id") or request.query_params.get("after") or "0")
+    return Cursor.parse(request.headers.get("last-event-id") or request.query_params.get("after", "0"))
 
 
 def _frame(live: LiveTurn, event: Event) -> bytes:

@@ -95,6 +95,7 @@ async def test_what_is_no_response_of_one_agent_is_refused(stage: Stage) -> None
         ({"model": "nas", "input": {"text": "x"}}, "input"),
         (asking(conversation={"id": "conv_1"}), "conversation"),
         (asking(conversation=""), "conversation"),
+        (asking(previous_response_id=["resp_1"]), "previous_response_id"),
     ):
         answer = await stage.client.post(URL, json=body)
         error = answer.json()["error"]
