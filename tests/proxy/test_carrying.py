@@ -154,6 +154,28 @@ async def test_no_agent_and_no_dashboard_is_told_apart_from_an_unknown_outcome(t
             assert reply["x-switchboard-started"] == "no"
 
 
+@pytest.mark.parametrize(
+    ("path", "status", "times"),
+    [
+        ("/p/default/v1/runs/run_1", 200, 3),
+        ("/p/default/v1/runs/run_1/events?x", 502, 2),
+        ("/v1/runs/r/events", 502, 2),
+    ],
+)
+async def test_a_runs_events_have_one_reader_and_are_never_asked_for_twice(
+    path: str, status: int, times: int, proxy: RunningProxy, agent: RecordingUpstream
+) -> None:
+    async def script(_: Asked, __: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(agent.requests) == 2:
+            writer.transport.abort()
+        writer.write(answer(200))
+
+    agent.script = script
+    await proxy.ask("GET", "/v1/models")
+    assert (await proxy.ask("GET", path)).status == status
+    assert len(agent.requests) == times
+
+
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 20", b"SSH-2.0-x\r\n"])
 async def test_an_agent_that_took_the_request_and_gave_no_answer_may_have_run_it(
     said: bytes, proxy: RunningProxy, agent: RecordingUpstream
