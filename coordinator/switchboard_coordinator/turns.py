@@ -205,6 +205,8 @@ class Turns:
             return None
         if (known[0] if known else row.digest if row else None) != digest:
             raise Conflict("idempotency_key_conflict", "this Idempotency-Key came with another request before")
+        if known is None and row is not None and row.id in self._tasks:  # taken up after a restart
+            return self._tasks[row.id].live
         return known[1] if known else await self._past(row)
 
     @contextmanager
