@@ -15,44 +15,17 @@ MEMBERS = {
     "coordinator/switchboard_coordinator": {"switchboard_relay", "switchboard_service"},
 }
 IMPURE = {"asyncio", "httpx", "starlette", "socket", "uvicorn", "structlog"}
-PURE = [
-    "relay/switchboard_relay/wire.py",
-    *(
-        f"proxy/switchboard_proxy/{name}.py"
-        for name in ("cookie", "credentials", "door", "errors", "headers", "lockout", "routes")
-    ),
-    *(
-        f"coordinator/switchboard_coordinator/{name}.py"
-        for name in (
-            "address",
-            "breaker",
-            "chair",
-            "chat",
-            "chunks",
-            "errors",
-            "failure",
-            "fanout",
-            "health",
-            "lane_printer",
-            "look",
-            "modes",
-            "options",
-            "openapi_routes",
-            "openapi_shapes",
-            "queueing",
-            "raw_crossing",
-            "response_request",
-            "rate",
-            "roster",
-            "routing",
-            "scopes",
-            "session",
-            "sse",
-            "turn",
-            "yaml_lines",
-        )
-    ),
-]
+ROOMS = ["keys", "peers", "groups", "turns", "surfaces", "command"]
+"""The rooms of the coordinator; each knows only those before it, and the modules above all of them."""
+JOINS = {"app"}
+"""What joins the rooms, and is known to the command alone."""
+
+
+def pure_modules() -> list[str]:
+    """The modules that promise in their first words to be pure."""
+    files = [file for folder in MEMBERS for file in (ROOT / folder).rglob("*.py")]
+    words = {file: ast.get_docstring(ast.parse(file.read_text())) or "" for file in files}
+    return [str(file.relative_to(ROOT)) for file, told in words.items() if "Pure" in told]
 
 
 def imported(path: Path) -> set[str]:
@@ -69,23 +42,36 @@ def imported(path: Path) -> set[str]:
 @pytest.mark.parametrize("folder", MEMBERS)
 def test_a_member_imports_only_the_members_below_it(folder: str) -> None:
     package = folder.split("/")[1]
-    files = list((ROOT / folder).glob("*.py"))
+    files = list((ROOT / folder).rglob("*.py"))
     assert files
     for file in files:
         ours = {name for name in imported(file) if name.startswith("switchboard_")} - {package}
         assert ours <= MEMBERS[folder], f"{file.name} imports {ours - MEMBERS[folder]}"
 
 
-@pytest.mark.parametrize("file", PURE)
+@pytest.mark.parametrize("file", pure_modules())
 def test_a_pure_module_knows_no_io(file: str) -> None:
     assert not imported(ROOT / file) & IMPURE
+
+
+@pytest.mark.parametrize("room", ["", *ROOMS])
+def test_a_room_knows_only_the_rooms_before_it(room: str) -> None:
+    package = ROOT / "coordinator/switchboard_coordinator"
+    files = [file for file in (package / room).glob("*.py") if room or file.stem not in JOINS]
+    assert files
+    after = ROOMS[ROOMS.index(room) + 1 :] if room else ROOMS
+    for file in files:
+        text = file.read_text()
+        for other in after:
+            assert f"switchboard_coordinator.{other}" not in text, f"{file.name} knows {other}"
+            assert f"from .{other}" not in text, f"{file.name} knows {other}"
 
 
 def test_what_a_member_imports_it_declares() -> None:
     for folder, below in MEMBERS.items():
         member = ROOT / folder.split("/")[0]
         declared = (member / "pyproject.toml").read_text()
-        used = set().union(*(imported(file) for file in (ROOT / folder).glob("*.py")))
+        used = set().union(*(imported(file) for file in (ROOT / folder).rglob("*.py")))
         for name in used & below:
             assert f'"{name.replace("_", "-")}"' in declared
 

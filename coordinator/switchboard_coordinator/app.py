@@ -14,33 +14,33 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from switchboard_relay import Pool
 
-from .admission import Admission
-from .audit import Audit
-from .audit_surface import AuditSurface
-from .breaker import Breaker
-from .consumers import Consumers
-from .credential import Credential
 from .database import open_database
-from .edge import Edge, error_response
 from .errors import RouteNotFound, SwitchboardError
-from .intake import Intake
-from .journal import Journal
-from .openai import ChatCompletions, Models
-from .openapi import OpenApi
-from .peer import Peer
-from .peers_file import PeersFile
-from .raw import METHODS, Raw
-from .remote_agent import Invoke
-from .responses import Responses
-from .roster import Roster
-from .roster_events import RosterEvents
-from .roster_surface import RosterSurface
+from .keys.audit import Audit
+from .keys.consumers import Consumers
+from .peers.admission import Admission
+from .peers.breaker import Breaker
+from .peers.credential import Credential
+from .peers.peer import Peer
+from .peers.peers_file import PeersFile
+from .peers.roster import Roster
+from .peers.watch import Watch
 from .serve import Drain
-from .sessions import Sessions
 from .settings import CoordinatorSettings
-from .turn_surface import TurnEvents, TurnSurface
-from .turns import Turns
-from .watch import Watch
+from .surfaces.audit_surface import AuditSurface
+from .surfaces.edge import Edge, error_response
+from .surfaces.intake import Intake
+from .surfaces.openai import ChatCompletions, Models
+from .surfaces.openapi import OpenApi
+from .surfaces.raw import METHODS, Raw
+from .surfaces.remote_agent import Invoke
+from .surfaces.responses import Responses
+from .surfaces.roster_events import RosterEvents
+from .surfaces.roster_surface import RosterSurface
+from .surfaces.turn_surface import TurnEvents, TurnSurface
+from .turns.journal import Journal
+from .turns.sessions import Sessions
+from .turns.turns import Turns
 
 CHAT = "/v1/chat/completions"
 

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from switchboard_coordinator.peers_file import read_peers
+from switchboard_coordinator.peers.peers_file import read_peers
 
 from bench import gateways
 from bench.gateways import of_peers, portkey, switchboard

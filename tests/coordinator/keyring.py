@@ -3,10 +3,10 @@
 import time
 
 from coordinator.stage import Stage
-from switchboard_coordinator import keys
 from switchboard_coordinator.database import open_blocking
-from switchboard_coordinator.keys import Grant, Moves
-from switchboard_coordinator.scopes import Scopes
+from switchboard_coordinator.keys import keys
+from switchboard_coordinator.keys.keys import Grant, Moves
+from switchboard_coordinator.keys.scopes import Scopes
 
 
 def give(stage: Stage, name: str, *scopes: str, turns_per_minute: int | None = None, moves: Moves = "ask") -> str:

@@ -15,8 +15,8 @@ import yaml
 from doubles.running_proxy import serving_proxy
 from doubles.serving import listening, serving
 from switchboard_coordinator.app import create_app
-from switchboard_coordinator.consumers_file import add_consumer, read_consumers
-from switchboard_coordinator.peers_file import read_peers
+from switchboard_coordinator.keys.consumers_file import add_consumer, read_consumers
+from switchboard_coordinator.peers.peers_file import read_peers
 from switchboard_coordinator.settings import CoordinatorSettings
 from switchboard_coordinator.turn import OVER
 from switchboard_mock_agent.agent import MockAgent

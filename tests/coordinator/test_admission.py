@@ -10,8 +10,8 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from switchboard_coordinator.admission import LONGEST_PAUSE_SECONDS, STEP_SECONDS, Admission, Waiting
 from switchboard_coordinator.errors import PeerBusy
+from switchboard_coordinator.peers.admission import LONGEST_PAUSE_SECONDS, STEP_SECONDS, Admission, Waiting
 
 Result = TypeVar("Result")
 

@@ -16,16 +16,17 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from switchboard_coordinator import keys
 from switchboard_coordinator.address import Address, Group
-from switchboard_coordinator.audit import Audit
-from switchboard_coordinator.audit_surface import AuditSurface
-from switchboard_coordinator.consumers import Consumers
 from switchboard_coordinator.database import open_database
-from switchboard_coordinator.edge import Asked, Edge, error_response
 from switchboard_coordinator.errors import SwitchboardError
-from switchboard_coordinator.keys import Grant
-from switchboard_coordinator.scopes import ADMIN, ASKING, CANCEL_OTHERS, Right, Scopes, raw
+from switchboard_coordinator.keys import keys
+from switchboard_coordinator.keys.asked import Asked
+from switchboard_coordinator.keys.audit import Audit
+from switchboard_coordinator.keys.consumers import Consumers
+from switchboard_coordinator.keys.keys import Grant
+from switchboard_coordinator.keys.scopes import ADMIN, ASKING, CANCEL_OTHERS, Right, Scopes, raw
+from switchboard_coordinator.surfaces.audit_surface import AuditSurface
+from switchboard_coordinator.surfaces.edge import Edge, error_response
 
 NEEDED: dict[str, Address | Group | Right] = {
     "nas": Address("default", "nas"),

@@ -11,9 +11,9 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import LogCapture
-from switchboard_coordinator import audit as audit_module
-from switchboard_coordinator.audit import HELD, SUBJECT_LENGTH, Audit
 from switchboard_coordinator.database import BUSY_SECONDS, open_database
+from switchboard_coordinator.keys import audit as audit_module
+from switchboard_coordinator.keys.audit import HELD, SUBJECT_LENGTH, Audit
 from waiting import until
 
 

@@ -2,7 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from switchboard_coordinator.breaker import OPEN_SECONDS, PROBE_SECONDS, Breaker, State
+from switchboard_coordinator.peers.breaker import OPEN_SECONDS, PROBE_SECONDS, Breaker, State
 
 
 def state_of(breaker: Breaker) -> State:

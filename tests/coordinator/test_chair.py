@@ -2,7 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from switchboard_coordinator.chair import LIMIT_CHARACTERS, chairs_question
+from switchboard_coordinator.groups.chair import LIMIT_CHARACTERS, chairs_question
 
 
 def test_the_chair_is_asked_to_name_agreement_contradiction_and_what_only_one_said() -> None:

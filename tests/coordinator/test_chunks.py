@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from coordinator.told import ToldTurn
-from switchboard_coordinator.chunks import Completion, error_frame
 from switchboard_coordinator.errors import PeerOutcomeUnknown
+from switchboard_coordinator.groups.chunks import Completion, error_frame
 
 DONE = b"data: [DONE]\n\n"
 LANES = ["nas", "laptop", "tower"]

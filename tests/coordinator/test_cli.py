@@ -15,9 +15,9 @@ import structlog
 from coordinator.stage import OddPeer, Stage, plain_client, private, refusal, streaming
 from doubles.serving import listening
 from structlog.testing import LogCapture
-from switchboard_coordinator import ask, cli
-from switchboard_coordinator.consumers_file import add_consumer
-from switchboard_coordinator.peers_file import schema
+from switchboard_coordinator.command import ask, cli
+from switchboard_coordinator.keys.consumers_file import add_consumer
+from switchboard_coordinator.peers.peers_file import schema
 from waiting import until
 
 PREFIX = "SWITCHBOARD_COORDINATOR_"

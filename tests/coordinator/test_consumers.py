@@ -11,12 +11,12 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import LogCapture
-from switchboard_coordinator import consumers as consumers_module
-from switchboard_coordinator import keys
-from switchboard_coordinator.consumers import Consumer, Consumers
 from switchboard_coordinator.database import open_blocking, open_database
-from switchboard_coordinator.keys import Grant, digest_of
-from switchboard_coordinator.scopes import ASKING, EVERYTHING, Scopes
+from switchboard_coordinator.keys import consumers as consumers_module
+from switchboard_coordinator.keys import keys
+from switchboard_coordinator.keys.consumers import Consumer, Consumers
+from switchboard_coordinator.keys.keys import Grant, digest_of
+from switchboard_coordinator.keys.scopes import ASKING, EVERYTHING, Scopes
 from waiting import until
 
 

@@ -5,8 +5,8 @@ import stat
 from pathlib import Path
 
 import pytest
-from switchboard_coordinator.consumers_file import ConsumersError, add_consumer, read_consumers
-from switchboard_coordinator.scopes import ASKING
+from switchboard_coordinator.keys.consumers_file import ConsumersError, add_consumer, read_consumers
+from switchboard_coordinator.keys.scopes import ASKING
 from switchboard_service.secret_file import SecretError
 
 

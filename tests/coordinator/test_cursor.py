@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from switchboard_coordinator.cursor import Cursor
 from switchboard_coordinator.errors import MalformedRequest
+from switchboard_coordinator.turns.cursor import Cursor
 
 
 @given(st.integers(0, 10**12 - 1), st.integers(0, 10**6 - 1))

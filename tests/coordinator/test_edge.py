@@ -9,10 +9,10 @@ import structlog
 from coordinator.stage import Stage, heard, plain_client, question
 from structlog.testing import LogCapture
 from switchboard_coordinator.address import MODES
-from switchboard_coordinator.consumers_file import add_consumer, read_consumers
-from switchboard_coordinator.edge import Edge
-from switchboard_coordinator.openai import ChatCompletions
-from switchboard_coordinator.reply import Reply
+from switchboard_coordinator.keys.consumers_file import add_consumer, read_consumers
+from switchboard_coordinator.surfaces.edge import Edge
+from switchboard_coordinator.surfaces.openai import ChatCompletions
+from switchboard_coordinator.surfaces.reply import Reply
 from waiting import until
 
 ENVELOPE = {"message", "type", "param", "code"}

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from coordinator.stage import OddPeer, Stage, heard, refusal, streaming
-from switchboard_coordinator import app, watch
+from switchboard_coordinator import app
+from switchboard_coordinator.peers import watch
 from switchboard_mock_agent.agent import MockAgent
 from switchboard_relay import Pool
 from waiting import until

@@ -2,7 +2,7 @@
 
 import pytest
 from coordinator.told import ToldTurn
-from switchboard_coordinator.fanout import (
+from switchboard_coordinator.groups.fanout import (
     Arrangement,
     Choices,
     Delta,

@@ -150,7 +150,7 @@ async def test_a_stream_in_which_every_agent_broke_off_ends_with_an_error_and_no
 async def test_comments_keep_the_line_warm_while_every_agent_is_silent(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("switchboard_coordinator.openai.QUIET_SECONDS", 0.05)
+    monkeypatch.setattr("switchboard_coordinator.surfaces.openai.QUIET_SECONDS", 0.05)
     await stage.machine("nas")
     await stage.start()
     told = await stage.hear("all@fleet", "!!silence=0.5 late")
@@ -161,7 +161,7 @@ async def test_comments_keep_the_line_warm_while_every_agent_is_silent(
 async def test_a_stream_begins_at_the_latest_when_nothing_was_heard_for_a_while(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("switchboard_coordinator.openai.QUIET_SECONDS", 0.05)
+    monkeypatch.setattr("switchboard_coordinator.surfaces.openai.QUIET_SECONDS", 0.05)
     await stage.odd("mute", is_mute=True)
     stage.peer("tower", 9)
     await stage.start()

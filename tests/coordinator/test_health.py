@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from switchboard_coordinator import look
-from switchboard_coordinator.health import (
+from switchboard_coordinator.peers import look
+from switchboard_coordinator.peers.health import (
     LET_IN,
     NEVER_LOOKED,
     OK,

@@ -13,8 +13,8 @@ from typing import Any
 
 from coordinator.told import ToldTurn
 from hypothesis import settings
-from switchboard_coordinator.chunks import Completion
-from switchboard_coordinator.modes import Decision, course
+from switchboard_coordinator.groups.chunks import Completion
+from switchboard_coordinator.groups.modes import Decision, course
 
 EVENTS, EVENTS_AT_LENGTH = 100_000, 1_000_000
 ARRANGED = [

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
-from switchboard_coordinator import database, journal
+from switchboard_coordinator import database
 from switchboard_coordinator.database import open_database
 from switchboard_coordinator.errors import JournalUnavailable
-from switchboard_coordinator.journal import Journal
 from switchboard_coordinator.turn import Event
+from switchboard_coordinator.turns import journal
+from switchboard_coordinator.turns.journal import Journal
 from waiting import until
 
 FILLER = 400 * 4096

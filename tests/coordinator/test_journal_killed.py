@@ -11,8 +11,8 @@ from random import Random
 import pytest
 from chance import as_many, seeded
 from switchboard_coordinator.database import open_database
-from switchboard_coordinator.journal import Journal
 from switchboard_coordinator.turn import Event, Turn, folded
+from switchboard_coordinator.turns.journal import Journal
 
 TURNS = 12
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

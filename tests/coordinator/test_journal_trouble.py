@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from coordinator.stage import Stage, heard
-from switchboard_coordinator import database, journal
+from switchboard_coordinator import database
+from switchboard_coordinator.turns import journal
 from waiting import until
 
 LIMIT_PAGES = 300

@@ -6,9 +6,9 @@ from typing import Any
 import httpx
 import pytest
 from coordinator.stage import Stage, heard, question
-from switchboard_coordinator import turns
-from switchboard_coordinator.consumers_file import add_consumer
-from switchboard_coordinator.journal import Journal
+from switchboard_coordinator.keys.consumers_file import add_consumer
+from switchboard_coordinator.turns import turns
+from switchboard_coordinator.turns.journal import Journal
 from waiting import until
 
 KEY = {"idempotency-key": "once-7"}

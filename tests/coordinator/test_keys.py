@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, select
-from switchboard_coordinator import keys, tables
+from switchboard_coordinator import tables
 from switchboard_coordinator.database import open_blocking
-from switchboard_coordinator.keys import FILE_ACTOR, Grant, Key, KeyRefused, digest_of
-from switchboard_coordinator.scopes import ASKING, EVERYTHING, Scopes
+from switchboard_coordinator.keys import keys
+from switchboard_coordinator.keys.keys import FILE_ACTOR, Grant, Key, KeyRefused, digest_of
+from switchboard_coordinator.keys.scopes import ASKING, EVERYTHING, Scopes
 
 DAY = 86400.0
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from switchboard_coordinator import keys
-from switchboard_coordinator.consumers_file import read_consumers
+from switchboard_coordinator.command.keys_commands import app
 from switchboard_coordinator.database import open_blocking
-from switchboard_coordinator.keys import Key, digest_of
-from switchboard_coordinator.keys_commands import app
+from switchboard_coordinator.keys import keys
+from switchboard_coordinator.keys.consumers_file import read_consumers
+from switchboard_coordinator.keys.keys import Key, digest_of
 
 Run = Callable[..., int]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from switchboard_coordinator.lane_printer import LanePrinter, Piece
+from switchboard_coordinator.command.lane_printer import LanePrinter, Piece
 
 
 def text_of(pieces: list[Piece]) -> str:

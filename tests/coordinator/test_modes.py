@@ -2,7 +2,7 @@
 
 import pytest
 from coordinator.told import ToldTurn
-from switchboard_coordinator.modes import NOTHING, Decision, course
+from switchboard_coordinator.groups.modes import NOTHING, Decision, course
 
 LANES = ["nas", "laptop", "tower"]
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from coordinator.keyring import give
 from coordinator.stage import OddPeer, Stage, question
-from switchboard_coordinator import ask
+from switchboard_coordinator.command import ask
 from waiting import until
 
 if TYPE_CHECKING:
-    from switchboard_coordinator.lane_printer import Piece
+    from switchboard_coordinator.command.lane_printer import Piece
 
 STREAMED = pytest.mark.parametrize("stream", [True, False])
 CHOICES = {"answers": "choices"}

@@ -7,7 +7,7 @@ import httpx
 import openai
 import pytest
 from coordinator.stage import AGENT_KEY, PASSWORD, Stage, heard, plain_client, question, refusal
-from switchboard_coordinator.reply import QUIET_SECONDS
+from switchboard_coordinator.surfaces.reply import QUIET_SECONDS
 from waiting import until
 
 TOOL = '!!tool=terminal:{"command":"echo x"} done'
@@ -130,7 +130,7 @@ async def test_a_session_is_the_consumers_own(stage: Stage) -> None:
 async def test_comments_keep_the_line_warm_while_an_agent_is_silent(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("switchboard_coordinator.openai.QUIET_SECONDS", 0.05)
+    monkeypatch.setattr("switchboard_coordinator.surfaces.openai.QUIET_SECONDS", 0.05)
     await stage.machine("nas")
     await stage.start()
     answer = await stage.hear("nas", "!!silence=0.6 late")

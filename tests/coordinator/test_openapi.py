@@ -12,12 +12,12 @@ from coordinator.keyring import give
 from coordinator.stage import Stage
 from starlette.routing import Route
 from switchboard_coordinator.app import create_app
-from switchboard_coordinator.consumers import Consumers
-from switchboard_coordinator.openapi import document, statuses
-from switchboard_coordinator.openapi_routes import OPERATIONS
-from switchboard_coordinator.openapi_shapes import MODEL, TURN_ID
-from switchboard_coordinator.peers_file import read_peers
+from switchboard_coordinator.keys.consumers import Consumers
+from switchboard_coordinator.peers.peers_file import read_peers
 from switchboard_coordinator.settings import CoordinatorSettings
+from switchboard_coordinator.surfaces.openapi import document, statuses
+from switchboard_coordinator.surfaces.openapi_routes import OPERATIONS
+from switchboard_coordinator.surfaces.openapi_shapes import MODEL, TURN_ID
 
 PROGRAM = Path(sys.executable).parent / "schemathesis"
 EXAMPLES = 6

@@ -13,15 +13,15 @@ from coordinator.stage import Stage, plain_client
 from doubles.serving import serving
 from starlette.applications import Starlette
 from starlette.routing import Route
-from switchboard_coordinator import roster_events
 from switchboard_coordinator.address import Address
-from switchboard_coordinator.admission import Admission
-from switchboard_coordinator.health import LET_IN, Found, no_network, reported
-from switchboard_coordinator.peers_file import parse_peers
-from switchboard_coordinator.roster import Roster
-from switchboard_coordinator.roster_events import RosterEvents
-from switchboard_coordinator.roster_surface import RosterSurface
+from switchboard_coordinator.peers.admission import Admission
+from switchboard_coordinator.peers.health import LET_IN, Found, no_network, reported
+from switchboard_coordinator.peers.peers_file import parse_peers
+from switchboard_coordinator.peers.roster import Roster
 from switchboard_coordinator.serve import Drain
+from switchboard_coordinator.surfaces import roster_events
+from switchboard_coordinator.surfaces.roster_events import RosterEvents
+from switchboard_coordinator.surfaces.roster_surface import RosterSurface
 from waiting import until
 
 PEERS = """\

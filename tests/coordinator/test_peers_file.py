@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 import yaml
 from switchboard_coordinator.address import Address
-from switchboard_coordinator.peers_file import PeersError, PeersFile, parse_peers, read_peers, schema
+from switchboard_coordinator.peers.peers_file import PeersError, PeersFile, parse_peers, read_peers, schema
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "docs" / "peers.example.yaml"

@@ -3,7 +3,7 @@
 from typing import Any
 
 from rich.console import Console
-from switchboard_coordinator.peers_table import peers_table
+from switchboard_coordinator.command.peers_table import peers_table
 
 
 def shown(body: dict[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ import orjson
 import pytest
 from switchboard_coordinator.address import Address
 from switchboard_coordinator.chat import ChatRequest
-from switchboard_coordinator.question import (
+from switchboard_coordinator.turns.question import (
     TEXT_CHARACTERS,
     ChairsQuestion,
     PlainQuestion,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from switchboard_coordinator.queueing import FairQueue
+from switchboard_coordinator.peers.queueing import FairQueue
 
 OWNERS = st.sampled_from("abcd")
 

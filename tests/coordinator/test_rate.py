@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from switchboard_coordinator.rate import Rates
+from switchboard_coordinator.keys.rate import Rates
 
 
 def test_as_many_turns_as_the_rate_may_come_at_once_and_the_next_is_told_when() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from switchboard_coordinator.errors import MalformedRequest, RouteNotFound
-from switchboard_coordinator.raw_crossing import pause_seconds, starts_a_turn, target_of, to_client, to_peer
+from switchboard_coordinator.surfaces.raw_crossing import pause_seconds, starts_a_turn, target_of, to_client, to_peer
 
 MOUNT = "/peers/nas/v1/"
 

@@ -201,7 +201,7 @@ async def test_a_response_waits_for_a_place_and_an_agents_429_does_not_reach_the
 
 
 async def test_a_stream_is_kept_warm_while_its_agent_is_silent(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("switchboard_coordinator.responses.QUIET_SECONDS", 0.05)
+    monkeypatch.setattr("switchboard_coordinator.surfaces.responses.QUIET_SECONDS", 0.05)
     await stage.machine("nas")
     await stage.start()
     answer = await stage.client.post(URL, json=asking("!!hold=0.5 hello", stream=True))

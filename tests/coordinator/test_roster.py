@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 
 import pytest
-from switchboard_coordinator import roster as roster_module
 from switchboard_coordinator.address import Address
-from switchboard_coordinator.health import LET_IN, Found, no_network, reported
-from switchboard_coordinator.peers_file import parse_peers
-from switchboard_coordinator.roster import Roster, Snapshot
+from switchboard_coordinator.peers import roster as roster_module
+from switchboard_coordinator.peers.health import LET_IN, Found, no_network, reported
+from switchboard_coordinator.peers.peers_file import parse_peers
+from switchboard_coordinator.peers.roster import Roster, Snapshot
 
 UP = Found(reported("up", None), "0.19.0")
 AWAY = no_network("refused")

@@ -3,11 +3,11 @@
 import pytest
 from switchboard_coordinator.address import MODES, Address
 from switchboard_coordinator.errors import MalformedRequest, ModelNotFound
-from switchboard_coordinator.health import LET_IN, Found, reported
+from switchboard_coordinator.groups.routing import Plan, model_ids, plan
 from switchboard_coordinator.options import Options
-from switchboard_coordinator.peers_file import parse_peers
-from switchboard_coordinator.roster import Roster
-from switchboard_coordinator.routing import Plan, model_ids, plan
+from switchboard_coordinator.peers.health import LET_IN, Found, reported
+from switchboard_coordinator.peers.peers_file import parse_peers
+from switchboard_coordinator.peers.roster import Roster
 
 PEERS = """\
 peers:

@@ -7,15 +7,15 @@ import pytest
 from coordinator.stage import AGENT_KEY, Stage
 from coordinator.told import ToldTurn
 from doubles.raw_client import RawClient
-from switchboard_coordinator import runs_lane
 from switchboard_coordinator.address import Address
 from switchboard_coordinator.errors import PeerUnavailable
-from switchboard_coordinator.runs_lane import RunsLane
+from switchboard_coordinator.turns import runs_lane
+from switchboard_coordinator.turns.runs_lane import RunsLane
 from waiting import until
 
 if TYPE_CHECKING:
-    from switchboard_coordinator.live import LiveTurn
-    from switchboard_coordinator.peer import Peer
+    from switchboard_coordinator.peers.peer import Peer
+    from switchboard_coordinator.turns.live import LiveTurn
 
 WAIT_SECONDS = 10.0
 WAITING = {"status": "waiting_for_approval"}

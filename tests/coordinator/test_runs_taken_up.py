@@ -2,11 +2,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from coordinator.told import ToldTurn
 from switchboard_coordinator.address import Address
-from switchboard_coordinator.runs_lane import RunsLane
+from switchboard_coordinator.turns.runs_lane import RunsLane
 
 if TYPE_CHECKING:
-    from switchboard_coordinator.live import LiveTurn
-    from switchboard_coordinator.peer import Peer
+    from switchboard_coordinator.peers.peer import Peer
+    from switchboard_coordinator.turns.live import LiveTurn
 
 ADDRESS = Address("default", "nas")
 RUNNING = {"status": "running"}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from switchboard_coordinator.address import MODES, Address, Group
-from switchboard_coordinator.scopes import ADMIN, ASKING, CANCEL_OTHERS, EVERYTHING, Right, ScopeError, Scopes, raw
+from switchboard_coordinator.keys.scopes import ADMIN, ASKING, CANCEL_OTHERS, EVERYTHING, Right, ScopeError, Scopes, raw
 
 NAS, WORK, LAPTOP = Address("default", "nas"), Address("work", "nas"), Address("default", "laptop")
 ANY_GPU, ALL_GPU, ANY_FLEET = Group("any", "gpu"), Group("all", "gpu"), Group("any", "fleet")

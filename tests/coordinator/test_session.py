@@ -1,8 +1,8 @@
 """Session headers: each consumer has sessions of its own."""
 
 import pytest
-from switchboard_coordinator import session
 from switchboard_coordinator.errors import MalformedRequest
+from switchboard_coordinator.turns import session
 
 GIVEN = [
     (b"x-hermes-session-id", b"my-session"),

@@ -9,14 +9,14 @@ import pytest
 from coordinator.told import ToldTurn
 from hypothesis import given
 from hypothesis import strategies as st
-from switchboard_coordinator import sessions as module
 from switchboard_coordinator.address import Address
 from switchboard_coordinator.errors import Conflict
-from switchboard_coordinator.sessions import Claim, Session, Sessions
 from switchboard_coordinator.turn import Event, Transport
+from switchboard_coordinator.turns import sessions as module
+from switchboard_coordinator.turns.sessions import Claim, Session, Sessions
 
 if TYPE_CHECKING:
-    from switchboard_coordinator.journal import Journal
+    from switchboard_coordinator.turns.journal import Journal
 
 NAS, LAPTOP, TOWER = (Address("default", name) for name in ("nas", "laptop", "tower"))
 

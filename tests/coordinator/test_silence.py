@@ -10,9 +10,9 @@ from waiting import until
 async def test_a_turn_on_a_machine_that_stands_still_ends_as_unknown(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("switchboard_coordinator.peer.VANISHED_SECONDS", 0.5)
-    monkeypatch.setattr("switchboard_coordinator.watch.LOOK_SECONDS", 0.2)
-    monkeypatch.setattr("switchboard_coordinator.watch.UP_SECONDS", 0.1)
+    monkeypatch.setattr("switchboard_coordinator.peers.peer.VANISHED_SECONDS", 0.5)
+    monkeypatch.setattr("switchboard_coordinator.peers.watch.LOOK_SECONDS", 0.2)
+    monkeypatch.setattr("switchboard_coordinator.peers.watch.UP_SECONDS", 0.1)
     odd = await stage.odd("nas", is_mute=True)
     await stage.start()
     asking = asyncio.create_task(stage.ask("nas", "hi"))
@@ -24,9 +24,9 @@ async def test_a_turn_on_a_machine_that_stands_still_ends_as_unknown(
 
 
 async def test_silence_of_a_turn_alone_is_no_failure(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("switchboard_coordinator.peer.VANISHED_SECONDS", 0.3)
-    monkeypatch.setattr("switchboard_coordinator.watch.LOOK_SECONDS", 0.2)
-    monkeypatch.setattr("switchboard_coordinator.watch.UP_SECONDS", 0.1)
+    monkeypatch.setattr("switchboard_coordinator.peers.peer.VANISHED_SECONDS", 0.3)
+    monkeypatch.setattr("switchboard_coordinator.peers.watch.LOOK_SECONDS", 0.2)
+    monkeypatch.setattr("switchboard_coordinator.peers.watch.UP_SECONDS", 0.1)
     odd: OddPeer = await stage.odd("nas", is_mute=True)
     await stage.start()
     asking = asyncio.create_task(stage.ask("nas", "hi"))

@@ -2,7 +2,7 @@
 
 import pytest
 from switchboard_coordinator.errors import MalformedRequest
-from switchboard_coordinator.terms import LONGEST_DEADLINE_MS, Terms, terms_of
+from switchboard_coordinator.surfaces.terms import LONGEST_DEADLINE_MS, Terms, terms_of
 
 
 @pytest.mark.parametrize(

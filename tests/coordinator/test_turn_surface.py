@@ -193,7 +193,7 @@ async def test_many_readers_each_get_all_of_it_whenever_they_come(stage: Stage) 
 
 
 async def test_comments_keep_the_line_of_a_reader_warm(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("switchboard_coordinator.turn_surface.QUIET_SECONDS", 0.05)
+    monkeypatch.setattr("switchboard_coordinator.surfaces.turn_surface.QUIET_SECONDS", 0.05)
     await stage.machine("nas")
     await stage.start()
     turn_id = (await stage.begin("nas", "!!silence=0.6 late")).json()["id"]

@@ -13,13 +13,13 @@ import pytest
 from coordinator.stage import PASSWORD, OddPeer, Stage, private, refusal
 from doubles.away import away
 from doubles.serving import listening
-from switchboard_coordinator import watch
-from switchboard_coordinator.breaker import OPEN_SECONDS, Breaker
-from switchboard_coordinator.credential import Credential
-from switchboard_coordinator.health import no_network
-from switchboard_coordinator.peer import Peer
-from switchboard_coordinator.peers_file import PeerEntry, PeersFile
-from switchboard_coordinator.roster import PeerStatus, Roster
+from switchboard_coordinator.peers import watch
+from switchboard_coordinator.peers.breaker import OPEN_SECONDS, Breaker
+from switchboard_coordinator.peers.credential import Credential
+from switchboard_coordinator.peers.health import no_network
+from switchboard_coordinator.peers.peer import Peer
+from switchboard_coordinator.peers.peers_file import PeerEntry, PeersFile
+from switchboard_coordinator.peers.roster import PeerStatus, Roster
 from switchboard_relay import AnswerMissing, ConnectFailed, Pool
 from switchboard_service.secret_file import SecretFile
 from waiting import until

@@ -5,7 +5,7 @@ from contextlib import suppress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from switchboard_coordinator.yaml_lines import Document, YamlError
+from switchboard_coordinator.peers.yaml_lines import Document, YamlError
 
 TEXT = """\
 peers:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from unittest.mock import patch
 
-from switchboard_coordinator import runs_lane, watch
+from switchboard_coordinator.peers import watch
+from switchboard_coordinator.turns import runs_lane
 from waiting import until
 
 from .client import Caller
@@ -188,7 +189,13 @@ async def _evidence(ask: Ask, seed: int, heard: tuple[Told, ...], slot: Slot, ca
 def _lane(ask: Ask, seed: int, machines: tuple[Machine, ...]) -> LaneEvidence:
     mark = ask.mark(seed)
     crossings = [crossing for machine in machines for crossing in machine.crossings]
-    carried = [each for crossing in crossings for each in exchanges(crossing) if mark.encode() in each.body]
+    carried = [
+        exchange
+        for crossing in crossings
+        if mark.encode() in crossing.asked.came
+        for exchange in exchanges(crossing)
+        if mark.encode() in exchange.body
+    ]
     at_work = [machine.name for machine in machines for _ in machine.agent.executed(mark)]
     return LaneEvidence(
         tuple(machine.name for machine in machines),

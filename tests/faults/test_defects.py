@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 from switchboard_coordinator.address import Address
-from switchboard_coordinator.chat_lane import ChatLane
 from switchboard_coordinator.errors import PeerError, PeerOutcomeUnknown
-from switchboard_coordinator.lane import LaneEnd
+from switchboard_coordinator.turns.chat_lane import ChatLane
+from switchboard_coordinator.turns.lane import LaneEnd
 from switchboard_relay import Hop, Request
 
 from . import __main__ as command

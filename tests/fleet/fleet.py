@@ -11,7 +11,7 @@ from typing import Self
 import httpx
 import yaml
 from free_ports import port
-from switchboard_coordinator.consumers_file import add_consumer
+from switchboard_coordinator.keys.consumers_file import add_consumer
 from waiting import until
 
 from fleet.places import LOOPBACK, addresses

@@ -14,7 +14,7 @@ import yaml
 from fleet.places import LOOPBACK, addresses
 from fleet.process import Process
 from free_ports import port
-from switchboard_coordinator.consumers_file import add_consumer
+from switchboard_coordinator.keys.consumers_file import add_consumer
 from waiting import until
 
 from real_agent import processes
