@@ -18,6 +18,7 @@ from .database import open_database
 from .errors import RouteNotFound, SwitchboardError
 from .keys.audit import Audit
 from .keys.consumers import Consumers
+from .keys.rate import Rates
 from .peers.admission import Admission
 from .peers.breaker import Breaker
 from .peers.credential import Credential
@@ -77,7 +78,7 @@ def create_app(
         days=settings.journal_days,
         megabytes=settings.journal_megabytes,
     )
-    audit = Audit()
+    audit, rates = Audit(), Rates()
     admission = Admission({name: entry.max_turns for name, entry in peers.peers.items()})
     sessions = Sessions(journal)
     turns = Turns(
@@ -109,7 +110,7 @@ def create_app(
     models, turn_surface = Models(roster), TurnSurface(intake, turns)
     roster_surface, raw = RosterSurface(roster, admission), Raw(known, roster, admission)
     app = _Application(
-        Edge(chat, consumers, audit),
+        Edge(chat, consumers, audit, rates),
         routes=[
             Route("/v1/models", models.all, methods=["GET"]),
             Route("/v1/models/{id}", models.one, methods=["GET"]),
@@ -133,7 +134,7 @@ def create_app(
             Route("/healthz", _alive, methods=["GET"]),
             Route("/readyz", _Ready(journal).answer, methods=["GET"]),
         ],
-        middleware=[Middleware(Edge, consumers=consumers, audit=audit)],
+        middleware=[Middleware(Edge, consumers=consumers, audit=audit, rates=rates)],
         exception_handlers={HTTPException: _no_route, SwitchboardError: _told},
         lifespan=lifespan,
     )

@@ -34,11 +34,13 @@ class BrokenOff(Exception):
 class Edge:
     """Wraps the whole application."""
 
-    def __init__(self, app: ASGIApp, consumers: Consumers, audit: Audit | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, consumers: Consumers, audit: Audit | None = None, rates: Rates | None = None
+    ) -> None:
         self._app = app
         self._consumers = consumers
         self._audit = audit or Audit()
-        self._rates = Rates()
+        self._rates = rates or Rates()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let one request through to its surface."""
