@@ -78,7 +78,7 @@ test-fast: .venv/ready ## what needs no engine, no real agent and no smuggler, i
 .PHONY: loopback
 loopback: .venv/ready
 	$(RUN)/pytest --numprocesses auto --cov --cov-report term --cov-fail-under 90 \
-	  $(addprefix --ignore tests/,containers real_agent browser proxy/smuggling)
+	  $(addprefix --ignore tests/,containers real_agent browser crash proxy/smuggling)
 
 .PHONY: test-real
 test-real: .venv/ready chromium ## the tests against real hermes-agents alone, their dashboard in a browser too
