@@ -44,6 +44,17 @@ async def test_a_turn_of_somebody_else_is_not_there_on_any_way(stage: Stage) -> 
     await stage.client.post(f"/api/turns/{turn_id}/cancel")
 
 
+async def test_nor_is_it_when_it_is_over(stage: Stage) -> None:
+    you = give(stage, "you", "*")
+    await stage.machine("nas")
+    await stage.start()
+    turn_id = (await stage.begin("nas", "hello")).json()["id"]
+    await stage.ended(turn_id)
+    async with stage.client_of(you) as client:
+        for answer in await everything_of(client, turn_id, "approval_0_1"):
+            assert (answer.status_code, answer.json()["code"]) == (404, "turn_not_found")
+
+
 async def test_who_may_cancel_others_may_that_alone_and_it_stands_in_the_audit_log(stage: Stage) -> None:
     warden, boss = give(stage, "warden", "cancel-others"), give(stage, "boss", "admin")
     await stage.machine("nas")

@@ -114,6 +114,14 @@ async def test_what_was_said_in_a_group_is_not_told_at_a_move(stage: Stage) -> N
     assert [turn.text for turn in laptop.turns] == ["together", note(("one", "nas")) + "two"]
 
 
+async def test_a_groups_run_is_given_what_its_own_agent_has_stored_and_nothing_of_others(stage: Stage) -> None:
+    nas, laptop = await two_machines(stage)
+    await ask(stage, "nas", "one")
+    await ask(stage, "all@fleet", "together", {**SESSION, **RUNS})
+    assert history(nas) == [("user", "one"), ("assistant", "[nas] echo: one")]
+    assert (laptop.turns[-1].text, history(laptop)) == ("together", [])
+
+
 async def test_a_run_is_given_the_clients_history_where_it_has_one(stage: Stage) -> None:
     nas, laptop = await two_machines(stage)
     await ask(stage, "nas", "one")
