@@ -178,9 +178,9 @@ class TurnEvents:
         await reply.end()
 
     async def _snapshot(self, live: LiveTurn, reply: Reply) -> int:
-        """Show what the turn came to so far, in one event: what was shown before a restart may be lost."""
+        """Show what the turn came to before it ended, in one event: what was shown before a restart may be lost."""
         events = [event for event in await self._turns.journal.events(live.id, 0) if event.id <= live.visible]
-        if events and events[-1].name.startswith("turn."):
+        while events and events[-1].name.partition(".")[2] in OVER:
             events.pop()
         turn = folded(events)
         told = {
