@@ -17,7 +17,7 @@ from real_agent.turns import Shown
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 BEGUN_SECONDS = 30.0
-BACK_SECONDS = 15.0
+BACK_SECONDS = 7.0
 """Ten times what it takes on an idle machine; five seconds are promised."""
 
 
