@@ -94,7 +94,7 @@ faults: .venv/ready ## schedules of faults by chance, against a real coordinator
 
 .PHONY: test-long
 test-long: .venv/ready ## the properties with fifty times the examples, and a million requests to smuggle: about half an hour
-	$(RUN)/pytest --hypothesis-profile long tests/relay tests/proxy tests/coordinator
+	$(RUN)/pytest --hypothesis-profile long tests/relay tests/proxy tests/coordinator tests/crash
 	@$(MAKE) --no-print-directory fuzz N=1000000
 
 .PHONY: clean
