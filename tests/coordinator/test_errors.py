@@ -33,7 +33,7 @@ def documented() -> dict[str, tuple[str, str]]:
 
 def conflicts() -> set[str]:
     """The codes that a `Conflict` is given anywhere."""
-    sources = (PROJECT / "coordinator" / "switchboard_coordinator").glob("*.py")
+    sources = (PROJECT / "coordinator" / "switchboard_coordinator").rglob("*.py")
     return {code for source in sources for code in re.findall(r'Conflict\(\s*"(\w+)"', source.read_text())}
 
 
