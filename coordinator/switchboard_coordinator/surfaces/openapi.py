@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
 from starlette.responses import Response
 
-from switchboard_coordinator.errors import Conflict, SwitchboardError
+from switchboard_coordinator.errors import Conflict, EveryLaneFailed, SwitchboardError
 
 from .openapi_routes import OPERATIONS, Operation
 from .openapi_shapes import Envelope, Problem
@@ -65,7 +65,7 @@ def statuses() -> dict[str, int]:
     """The status of every code of ours."""
     known = dict.fromkeys(_CONFLICTS, Conflict.status)
     known |= {error.code: error.status for error in _all(SwitchboardError)}
-    return known | {"not_found": 404, "method_not_allowed": 405}
+    return known | {"quorum_missed": EveryLaneFailed.status, "not_found": 404, "method_not_allowed": 405}
 
 
 def _all(error: type[SwitchboardError]) -> Iterator[type[SwitchboardError]]:

@@ -18,7 +18,7 @@ LANE = (
     *("peer_unavailable", "peer_timeout", "peer_busy", "peer_unauthorized", "agent_unreachable", "peer_misconfigured"),
     *("peer_bad_response", "peer_failed", "peer_outcome_unknown"),
 )
-ENDED = (*LANE, "every_lane_failed", "turn_cancelled", "deadline_exceeded")
+ENDED = (*LANE, "every_lane_failed", "quorum_missed", "turn_cancelled", "deadline_exceeded")
 
 SSE = "text/event-stream"
 
@@ -200,7 +200,7 @@ OPERATIONS = (
         "turns",
         "its events from any point on, live or long over",
         {200: (SSE,)},
-        codes=("invalid_request", "turn_not_found"),
+        codes=("invalid_request", "journal_needed", "turn_not_found"),
         parameters=(
             TURN,
             query("after", "behind this event", type="string", pattern=shapes.CURSOR),

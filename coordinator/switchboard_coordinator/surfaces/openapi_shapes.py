@@ -184,7 +184,7 @@ class Lane(Ours):
     duration_ms: int | None
     usage: dict[str, Any] | None
     approvals: list[dict[str, Any]]
-    text: str = ""
+    text: str | None = None
 
 
 class Turn(Agents):
