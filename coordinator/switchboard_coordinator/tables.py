@@ -47,7 +47,7 @@ sessions = Table(
     Column("consumer", Text, primary_key=True),
     Column("session", Text, primary_key=True),
     Column("home", Text, nullable=False),  # the address that holds its history
-    Column("seen", JSON, nullable=False),  # address → id of the last turn that it took part in
+    Column("seen", JSON, nullable=False),  # address → id of the turn up to which its agent holds everything
     Column("used_at", Float, nullable=False),
     sqlite_with_rowid=False,
 )

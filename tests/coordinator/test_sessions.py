@@ -81,7 +81,9 @@ class Tale:
     def end(self, claim: Claim, address: Address, *, did_start: bool, transport: Transport = "chat") -> str:
         self.turns += 1
         turn = f"turn_{self.turns:032x}"
-        self.sessions.took_part(claim, str(address), turn, did_start=did_start, transport=transport)
+        self.sessions.took_part(
+            claim, str(address), turn, did_start=did_start, is_stored=did_start and transport == "chat"
+        )
         return turn
 
 
@@ -89,7 +91,7 @@ async def test_the_first_turn_gives_a_session_its_home_before_it_is_sent() -> No
     tale = Tale()
     assert await tale.home() is None
     claim = await tale.claim(NAS, may_move=False)
-    assert (claim.affinity, await tale.home()) == ("miss", "default@nas")
+    assert (claim.affinity(claim.home), await tale.home()) == ("miss", "default@nas")
     tale.kept.write()
     row = tale.kept.rows["me", "tale"]
     assert {**row, "used_at": 0} == {
@@ -110,7 +112,7 @@ async def test_elsewhere_it_is_refused_and_nothing_changes() -> None:
     assert (refused.value.status, refused.value.code) == (409, "session_peer_mismatch")
     assert refused.value.param == "x-hermes-session-id"
     assert (await tale.home(), tale.kept.queued) == ("default@nas", {})
-    assert (await tale.claim(NAS, may_move=False)).affinity == "hit"
+    assert (await tale.claim(NAS, may_move=False)).affinity(str(NAS)) == "hit"
 
 
 async def test_a_home_is_read_again_by_another_process() -> None:
@@ -120,7 +122,7 @@ async def test_a_home_is_read_again_by_another_process() -> None:
     again = tale.kept.sessions()
     assert await again.of("me", "tale") == Session("default@nas", {"default@nas": turn})
     assert await again.of("you", "tale") is None
-    assert again.claim("me", "tale", LAPTOP, may_move=True).affinity == "moved"
+    assert again.claim("me", "tale", LAPTOP, may_move=True).affinity(str(LAPTOP)) == "moved"
 
 
 async def test_a_run_is_no_turn_up_to_which_its_address_has_stored_everything() -> None:
@@ -134,7 +136,7 @@ async def test_of_two_turns_at_one_address_the_later_one_counts_whichever_ends_f
     tale = Tale()
     first, second = await tale.claim(NAS), await tale.claim(NAS)
     for claim, turn in ((second, "turn_2"), (first, "turn_1")):
-        tale.sessions.took_part(claim, str(NAS), turn, did_start=True, transport="chat")
+        tale.sessions.took_part(claim, str(NAS), turn, did_start=True, is_stored=True)
     assert await tale.sessions.of("me", "tale") == Session("default@nas", {"default@nas": "turn_2"})
 
 
@@ -174,7 +176,7 @@ async def test_a_first_turn_that_did_not_start_leaves_no_session_though_it_is_no
     tale.kept.write()  # with the turn itself, before it is sent
     tale.end(claim, NAS, did_start=False)
     assert await tale.home() is None
-    assert (await tale.claim(LAPTOP, may_move=False)).affinity == "miss"
+    assert (await tale.claim(LAPTOP, may_move=False)).affinity(str(LAPTOP)) == "miss"
     tale.kept.write()
     assert tale.kept.rows["me", "tale"]["home"] == "default@laptop"
 
@@ -227,14 +229,14 @@ async def test_no_more_than_some_sessions_are_held_and_the_others_are_read_again
     going_on = sessions.claim("me", "long", NAS, may_move=False)
     for n in range(1000):
         claim = sessions.claim("me", f"s{n}", NAS, may_move=False)
-        sessions.took_part(claim, str(NAS), f"turn_{n}", did_start=True, transport="chat")
+        sessions.took_part(claim, str(NAS), f"turn_{n}", did_start=True, is_stored=True)
     kept.write()
     assert len(sessions._known) == 100
     assert await sessions.of("me", "s999") == Session("default@nas", {"default@nas": "turn_999"})
     assert kept.reads == 0
     assert await sessions.of("me", "s0") == Session("default@nas", {"default@nas": "turn_0"})
     assert kept.reads == 1
-    sessions.took_part(going_on, str(NAS), "turn_", did_start=False, transport="chat")
+    sessions.took_part(going_on, str(NAS), "turn_", did_start=False, is_stored=False)
     assert await sessions.of("me", "long") is None, "it was not forgotten while its turn went on"
 
 

@@ -178,7 +178,7 @@ def _who(live: LiveTurn, asked: Headers) -> Headers:
         told += [
             (b"x-switchboard-peer", address.peer.encode("ascii")),
             (b"x-switchboard-profile", address.profile.encode("ascii")),
-            (b"x-switchboard-affinity", live.claim.affinity.encode("ascii") if live.claim else b"off"),
+            (b"x-switchboard-affinity", live.claim.affinity(str(address)).encode("ascii") if live.claim else b"off"),
         ]
         told += [(name, value) for name, value in asked if name in SESSION_HEADERS]
     return tuple(told)

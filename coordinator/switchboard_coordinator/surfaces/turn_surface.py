@@ -227,7 +227,7 @@ def _told(live: LiveTurn) -> dict[str, Any]:
 
 
 def _number(text: str, name: str, least: int, most: int) -> int:
-    if not text.isascii() or not text.isdecimal() or not least <= int(text[:9]) <= most:
+    if not text.isascii() or not text.isdecimal() or len(text) > 9 or not least <= int(text) <= most:
         raise MalformedRequest(f"`{name}` is a number from {least} to {most}", param=name)
     return int(text)
 

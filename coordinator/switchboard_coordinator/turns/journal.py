@@ -276,7 +276,9 @@ class Journal:
     async def _prune(self, connection: AsyncConnection) -> bool:
         """Delete some turns that ended too long ago, or the oldest where there is too much; True where more is left."""
         try:
-            deleted = await self._delete(connection, turns.c.ended_at < time.time() - self._days * 86400)
+            oldest = time.time() - self._days * 86400
+            await connection.execute(delete(sessions).where(sessions.c.used_at < oldest))
+            deleted = await self._delete(connection, turns.c.ended_at < oldest)
             if not deleted and await self._used_bytes(connection) > self._bytes:
                 deleted = await self._delete(connection, turns.c.ended_at.is_not(None))
         except DBAPIError as error:  # what was written before is written; the next look tries again
@@ -425,4 +427,6 @@ def _without_text(event: Event) -> dict[str, Any]:
         return {**stored, "text": ""}
     if event.name == "lane.tool":
         return {**stored, "progress": {}}
+    if event.name == "lane.approval":  # the command that an agent wants to run is its words too
+        return {name: value for name, value in stored.items() if name in ("event", "at", "lane", "approval")}
     return stored

@@ -123,6 +123,8 @@ class LaneTask:
             if self.is_over:
                 return
             stopped = await self._conversation.stop()
+            if self._live.turn.lanes[self._index].state == "queued":
+                stopped["started"] = "no"
             self._note("lane.cancelled", reason=self._reason, duration_ms=self._duration_ms(), **stopped)
         except SwitchboardError as error:
             self._fail(error)

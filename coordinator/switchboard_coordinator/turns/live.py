@@ -65,9 +65,11 @@ class LiveTurn:
         self._waiting: list[asyncio.Future[None]] = []
 
     @classmethod
-    def past(cls, turn_id: str, consumer: str, journal: "Journal", turn: Turn, restarts: int) -> Self:
+    def past(
+        cls, turn_id: str, consumer: str, journal: "Journal", turn: Turn, restarts: int, *, session: str | None
+    ) -> Self:
         """A turn that is over, as its journal tells it."""
-        live = cls(turn_id, consumer, journal)
+        live = cls(turn_id, consumer, journal, session=session)
         live.resume(turn, restarts)
         live.end()
         return live

@@ -19,7 +19,7 @@ from switchboard_coordinator.address import DEFAULT_PROFILE, Address
 from switchboard_coordinator.chat import ChatRequest, text_of
 from switchboard_coordinator.errors import Conflict, PeerError
 from switchboard_coordinator.peers.peer import Peer
-from switchboard_coordinator.turn import Transport, folded
+from switchboard_coordinator.turn import folded
 
 from .journal import Journal
 from .question import Message, model_of, run_of, with_missed
@@ -52,9 +52,14 @@ class Claim:
 
     consumer: str
     name: str
-    affinity: Affinity
+    before: str | None
+    """Where the session was at home."""
     home: str
     number: int
+
+    def affinity(self, address: str) -> Affinity:
+        """What it is to the session that this address takes the turn."""
+        return "miss" if self.before is None else "hit" if self.before == address else "moved"
 
 
 @dataclass(slots=True)
@@ -107,23 +112,25 @@ class Sessions:
                 f"session {name!r} is at home at {home}: ask there, or move it here with x-switchboard-move: yes",
                 param="x-hermes-session-id",
             )
-        affinity: Affinity = "miss" if home is None else "hit" if home == str(address) else "moved"
-        claim = Claim(consumer, name, affinity, str(address), next(self._numbers))
+        claim = Claim(consumer, name, home, str(address), next(self._numbers))
         known.claims.append(claim)
         self._remember(key, known)
-        if affinity != "hit":
+        if home != str(address):
             self._write(key, known)
         return claim
 
-    def took_part(self, claim: Claim, address: str, turn_id: str, *, did_start: bool, transport: Transport) -> None:
-        """Its turn is over: the address holds everything up to it; or it did not start, and the claim is void."""
+    def took_part(self, claim: Claim, address: str, turn_id: str, *, did_start: bool, is_stored: bool) -> None:
+        """Its turn is over; where it did not start, the claim is void.
+
+        `is_stored` says that the agent there holds everything up to this turn.
+        """
         key = claim.consumer, claim.name
         known = self._known[key]  # it is not forgotten while it has claims
         was_at_home = known.home
         known.claims.remove(claim)
         if did_start and claim.number > known.left_by:
             known.left_at, known.left_by = address, claim.number
-        if did_start and transport == "chat":
+        if is_stored:
             known.seen = {**known.seen, address: max(turn_id, known.seen.get(address, ""))}
         if did_start or known.home != was_at_home:
             self._write(key, known)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from switchboard_coordinator.errors import JournalUnavailable
 from switchboard_coordinator.groups.fanout import summed_usage
@@ -13,6 +13,9 @@ from switchboard_coordinator.turn import Event, Lane
 from .lane import Conversation, LaneTask
 from .live import LiveTurn
 from .question import ChairsQuestion
+
+if TYPE_CHECKING:
+    from switchboard_coordinator.keys.asked import Asked
 
 DEADLINE = "deadline"
 
@@ -32,6 +35,8 @@ class TurnTask:
         self.live = live
         self.lanes: list[LaneTask] = []
         self.conversations: list[Conversation] = []
+        self.asked: Asked | None = None
+        """The request that it came with, while this process lives."""
         self._course = course
         self._task: asyncio.Task[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None

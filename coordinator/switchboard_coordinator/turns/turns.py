@@ -36,7 +36,7 @@ from .live import LiveTurn
 from .question import ChairsQuestion, PlainQuestion, Question
 from .runs_lane import RunsLane
 from .session import namespaced, without_session
-from .sessions import SessionQuestion, Sessions
+from .sessions import Claim, SessionQuestion, Sessions
 from .turn_task import TurnTask
 
 KEY_SECONDS = 24 * 3600.0
@@ -93,10 +93,9 @@ class Turns:
         live = LiveTurn(_new_id(), asking.consumer, self.journal, session=asking.session)
         if asking.session is not None and plan.mode in ONE_LANE:
             live.claim = self.sessions.claim(asking.consumer, asking.session, plan.lanes[0], may_move=asking.may_move)
-            if live.claim.affinity == "moved":
-                asking.asked.note("session.move", f"{asking.session} to {plan.lanes[0]}")
         self._accept(live, asking, plan)
         task = TurnTask(live, course(live.turn.accepted, asking.chat.question) if plan.mode else None)
+        task.asked = asking.asked
         question = self._question(asking)
         for lane in live.turn.lanes:
             candidates = plan.candidates or (plan.lanes[lane.index],)
@@ -183,13 +182,21 @@ class Turns:
             if lane.is_over and lane.attempts and self._roster.knows(Address.of(lane.address)):
                 self._roster.turned(Address.of(lane.address), lane.state, lane.code)
         if live.claim is not None and live.is_over:
-            lane = live.turn.lanes[0]
-            did_start = lane.attempts > 0 and lane.end.get("started") != "no"
-            self.sessions.took_part(live.claim, lane.address, live.id, did_start=did_start, transport=lane.transport)
+            self._leave(live.claim, task)
         for key, (_, known) in list(self._keys.items()):
             if known is live:
                 del self._keys[key]
                 self._ended_keys += 1
+
+    def _leave(self, claim: Claim, task: TurnTask) -> None:
+        """Say what became of a turn's hold on its session."""
+        live, lane = task.live, task.live.turn.lanes[0]
+        did_start = lane.attempts > 0 and lane.end.get("started") != "no"
+        # Where it is not known whether it ran, an agent that has said nothing may have stored nothing.
+        is_stored = did_start and lane.transport == "chat" and (lane.state == "done" or bool(lane.text))
+        self.sessions.took_part(claim, lane.address, live.id, did_start=did_start, is_stored=is_stored)
+        if did_start and claim.affinity(lane.address) == "moved" and task.asked is not None:
+            task.asked.note("session.move", f"{claim.name} to {lane.address}")
 
     async def _joined(self, consumer: str, key: str, digest: bytes | None) -> LiveTurn | None:
         """The turn of a key, running or finished."""
@@ -251,7 +258,7 @@ class Turns:
     async def _past(self, row: Row[Any] | None) -> LiveTurn:
         assert row is not None  # noqa: S101 - the callers looked
         turn = folded(await self.journal.events(row.id, 0))
-        return LiveTurn.past(row.id, row.consumer, self.journal, turn, row.restarts)
+        return LiveTurn.past(row.id, row.consumer, self.journal, turn, row.restarts, session=row.session)
 
     # After a restart.
 
