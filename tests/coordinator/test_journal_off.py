@@ -72,7 +72,7 @@ async def test_no_word_of_a_turn_is_on_disk(stage: Stage) -> None:
     await stage.start(journal="off")
     for model in ("nas", "tower", "all@fleet", "council@fleet"):
         for text in (
-            f"!!delay=0.1 {SECRET}",
+            f"!!delay=0.03 {SECRET}",
             f'!!tool=terminal:{{"command":"echo {SECRET}"}} x',
             f"!!fail=401 {SECRET}",
         ):

@@ -62,31 +62,30 @@ async def test_what_is_asked_is_a_text_or_messages(stage: Stage, body: str) -> N
     assert agent.turns[0].body["messages"] == (talk if body == "messages" else talk[1:])
 
 
-@pytest.mark.parametrize(
-    ("body", "param"),
-    [
-        ({"to": "nas"}, None),
-        ({"to": "nas", "text": "x", "messages": [{"role": "user", "content": "x"}]}, None),
-        ({"text": "x"}, "to"),
-        ({"to": "nas", "text": ""}, "text"),
-        ({"to": "nas", "text": "x", "policy": "stay"}, "policy"),
-        ({"to": "nas", "text": "x", "transport": "mail"}, "transport"),
-        ({"to": "nas", "text": "x", "deadline_ms": 0}, "deadline_ms"),
-        ({"to": "nas", "text": "x", "unknown": 1}, "unknown"),
-    ],
-)
-async def test_a_malformed_turn_is_refused_in_words(stage: Stage, body: dict[str, Any], param: str | None) -> None:
+MALFORMED: list[tuple[dict[str, Any], str]] = [
+    ({"to": "nas"}, "give `text` or `messages`"),
+    ({"to": "nas", "text": "x", "messages": [{"role": "user", "content": "x"}]}, "give `text` or `messages`"),
+    ({"text": "x"}, "`to`"),
+    ({"to": "nas", "text": ""}, "`text`"),
+    ({"to": "nas", "text": "x", "policy": "stay"}, "`policy`"),
+    ({"to": "nas", "text": "x", "transport": "mail"}, "`transport`"),
+    ({"to": "nas", "text": "x", "deadline_ms": 0}, "`deadline_ms`"),
+    ({"to": "nas", "text": "x", "unknown": 1}, "`unknown`"),
+]
+
+
+async def test_a_malformed_turn_is_refused_in_words(stage: Stage) -> None:
     agent = await stage.machine("nas")
     await stage.start()
-    answer = await stage.client.post("/api/turns", json=body)
-    told = answer.json()
-    assert (answer.status_code, told["code"]) == (400, "invalid_request")
-    assert answer.headers["content-type"] == "application/problem+json"
-    if param is not None:
-        assert f"`{param}`" in told["detail"]
-    assert agent.turns == []
+    for body, words in MALFORMED:
+        answer = await stage.client.post("/api/turns", json=body)
+        told = answer.json()
+        assert (answer.status_code, told["code"]) == (400, "invalid_request")
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert words in told["detail"]
     unknown = await stage.begin("tower", "x")
     assert (unknown.status_code, unknown.json()["code"]) == (404, "model_not_found")
+    assert agent.turns == []
 
 
 async def test_turns_are_listed_by_page_by_state_and_by_session(stage: Stage) -> None:
@@ -282,25 +281,22 @@ async def test_a_deadline_that_passes_in_the_queue_started_nothing(stage: Stage)
     assert [turn.text for turn in agent.turns] == [LONG]
 
 
-@pytest.mark.parametrize(
-    ("header", "value"),
-    [
+async def test_a_header_that_says_what_it_cannot_is_refused(stage: Stage) -> None:
+    agent = await stage.machine("nas")
+    await stage.start()
+    for header, value in (
         ("x-switchboard-deadline-ms", "0"),
         ("x-switchboard-deadline-ms", "1.5"),
         ("x-switchboard-deadline-ms", "99999999999"),
         ("x-switchboard-on-disconnect", "stay"),
         ("x-switchboard-transport", "mail"),
         ("x-switchboard-move", "perhaps"),
-    ],
-)
-async def test_a_header_that_says_what_it_cannot_is_refused(stage: Stage, header: str, value: str) -> None:
-    agent = await stage.machine("nas")
-    await stage.start()
-    answer = await stage.ask("nas", "hello", headers={header: value})
-    assert (answer.status_code, answer.json()["error"]["param"]) == (400, header)
-    twice = httpx.Headers([(header, "1"), (header, "1")])
-    answer = await stage.client.post("/v1/chat/completions", json=question("nas", "x"), headers=twice)
-    assert answer.status_code == 400
+    ):
+        answer = await stage.ask("nas", "hello", headers={header: value})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, header)
+        twice = httpx.Headers([(header, "1"), (header, "1")])
+        answer = await stage.client.post("/v1/chat/completions", json=question("nas", "x"), headers=twice)
+        assert answer.status_code == 400
     assert agent.turns == []
 
 
