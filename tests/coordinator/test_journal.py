@@ -131,15 +131,25 @@ async def test_text_is_written_by_itself_within_its_time(engine: AsyncEngine) ->
     assert journal.TEXT_SECONDS <= 0.25
 
 
-async def test_what_is_queued_when_the_process_ends_is_written(engine: AsyncEngine) -> None:
+async def test_what_is_queued_when_the_process_ends_is_written(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Journal._write
+
+    async def slowly(self: Journal, connection: Any, group: Any) -> None:
+        await asyncio.sleep(0.05)  # so that a group is on its way when the end comes
+        await write(self, connection, group)
+
+    monkeypatch.setattr(Journal, "_write", slowly)
     async with writing(engine) as kept:
         turn = Follower("turn_1", kept)
         turn.open()
-        for number in range(2000):
+        waiting = asyncio.create_task(turn.written())
+        await asyncio.sleep(0.01)
+        for number in range(200):
             turn.say(str(number))
-            if number % 50 == 0:
-                await asyncio.sleep(0.001)  # groups are on their way while others are queued
-    assert [event.id for event in await kept.events("turn_1", 0)] == list(range(1, 2002))
+    assert await waiting
+    assert [event.id for event in await kept.events("turn_1", 0)] == list(range(1, 202))
 
 
 @contextmanager
