@@ -51,6 +51,13 @@ def open_blocking(file: Path) -> Engine:
     return engine
 
 
+def for_a_thread(engine: AsyncEngine) -> Engine:
+    """The same database for a thread of its own, which waits for it: one hop for a whole transaction."""
+    blocking = create_engine(engine.url.set(drivername="sqlite"))
+    event.listen(blocking, "connect", _set_up)
+    return blocking
+
+
 def migrate(file: Path) -> None:
     """Bring the schema to the newest version.
 

@@ -1,6 +1,7 @@
 """Serves an app on a socket until told to stop, and lets running answers end within a budget."""
 
 import asyncio
+import gc
 import signal
 import time
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than clients keep an idle connection, so that none sends a request into one that is being closed."""
+GARBAGE_OBJECTS = 10_000
+"""So many new objects are made before it is looked for those that hold each other; few do."""
 CLEAN_UP_SECONDS = 5.0
 """How long requests that were cut at the end of the drain may take to release what they hold."""
 
@@ -63,6 +66,10 @@ def serve(app: "App", listener: "socket.socket", drain: Drain) -> None:
         server.handle_exit(number, frame)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    # What is loaded by now stays: looking through it again and again would stop every stream for tens of milliseconds.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_OBJECTS)
     try:
         server.run(sockets=[listener])
     finally:

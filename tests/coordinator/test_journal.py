@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 from switchboard_coordinator import database
 from switchboard_coordinator.database import open_database
 from switchboard_coordinator.errors import JournalUnavailable
 from switchboard_coordinator.turn import Event
 from switchboard_coordinator.turns import journal
+from switchboard_coordinator.turns import writing as writing_thread
 from switchboard_coordinator.turns.journal import Journal
 from waiting import until
 
@@ -307,7 +309,7 @@ def broken(file: Path) -> None:
 async def test_turns_that_ended_long_ago_are_deleted_and_open_ones_are_not(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal, "PRUNED_TURNS", 3)
+    monkeypatch.setattr(writing_thread, "PRUNED_TURNS", 3)
     now = time.time()
     async with writing(engine, days=1) as kept:
         for number in range(10):
@@ -330,7 +332,7 @@ async def test_turns_that_ended_long_ago_are_deleted_and_open_ones_are_not(
 async def test_the_oldest_turns_are_deleted_while_there_is_too_much(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal, "PRUNED_TURNS", 3)
+    monkeypatch.setattr(writing_thread, "PRUNED_TURNS", 3)
     now = time.time()
     async with writing(engine) as kept:
         for number in range(40):
@@ -366,12 +368,11 @@ async def test_pruning_that_fails_does_not_write_anything_twice(
 ) -> None:
     _, engine = limited
 
-    async def fails(*_: object) -> int:
-        async with engine.connect() as connection:
-            await connection.exec_driver_sql("select * from what_is_not_there")
+    def fails(connection: Connection, _: object) -> int:
+        connection.exec_driver_sql("select * from what_is_not_there")
         return 0
 
-    monkeypatch.setattr(Journal, "_delete", fails)
+    monkeypatch.setattr(writing_thread, "_delete", fails)
     async with writing(engine) as kept:
         turn = Follower("turn_1", kept)
         turn.open()

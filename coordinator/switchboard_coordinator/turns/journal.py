@@ -6,21 +6,26 @@ thousand streams are no burst.
 """
 
 import asyncio
+import functools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import orjson
 import structlog
-from sqlalchemy import Row, bindparam, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Row, func, select, update
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
+from switchboard_coordinator.database import for_a_thread
 from switchboard_coordinator.errors import JournalUnavailable
 from switchboard_coordinator.tables import entries, sessions, turns
 from switchboard_coordinator.turn import OVER, Event, restored
+
+from . import writing
 
 TEXT_SECONDS = 0.2
 """Text waits so long for more: so much of what was shown, and a little, may be missing after a SIGKILL."""
@@ -32,18 +37,6 @@ HELD_BYTES = 64 * 1024 * 1024
 """So much is held while the database cannot be written; text beyond it is lost to the journal, not to live readers."""
 PRUNE_SECONDS = 60.0
 """At least so often it is looked for turns that are too old or too many."""
-PRUNED_TURNS = 200
-"""So many turns are deleted in one transaction."""
-
-_INSERT_TURNS = insert(turns)
-_INSERT_ENTRIES = insert(entries)
-_CLOSE_TURN = (
-    update(turns).where(turns.c.id == bindparam("turn")).values(state=bindparam("now"), ended_at=bindparam("at"))
-)
-_FREE_KEY = update(turns).where(turns.c.id == bindparam("turn")).values(key=None, digest=None)
-_TOUCH = delete(turns).where(turns.c.id == "")
-"""Changes nothing, and fails where nothing can be written."""
-
 _log = structlog.get_logger("switchboard")
 
 
@@ -86,6 +79,8 @@ class Journal:
         self.trouble: str | None = None
         self.keeps_text = keeps_text
         self._engine = engine
+        self._writing = for_a_thread(engine)
+        self._in_thread: Callable[..., Awaitable[Any]]
         self._days = days
         self._bytes = megabytes * 1024 * 1024
         self._group = _Group()
@@ -158,17 +153,12 @@ class Journal:
 
     async def keep(self) -> None:
         """Write until `end` is called, and what is left then; only what cannot be written is lost with this process."""
-        while True:
-            try:
-                async with self._engine.connect() as connection:
-                    await self._keep_on(connection)
-                    return
-            except DBAPIError as error:
-                self._failed(error, self._group)
-            if self._is_ending:
-                return
-            await asyncio.sleep(RETRY_SECONDS)
-            self._wanted.set()
+        with ThreadPoolExecutor(1, thread_name_prefix="journal") as thread:
+            self._in_thread = functools.partial(asyncio.get_running_loop().run_in_executor, thread)
+            while not await self._keep_on():
+                await asyncio.sleep(RETRY_SECONDS)
+                self._wanted.set()
+            await self._in_thread(self._writing.dispose)
 
     def end(self) -> None:
         """Let `keep` come to its end."""
@@ -176,75 +166,54 @@ class Journal:
         self._sweep()
         self._wanted.set()
 
-    async def _keep_on(self, connection: AsyncConnection) -> None:
+    async def _keep_on(self) -> bool:
+        """Write until the end, or until it fails: False."""
+        connection: Connection | None = None
+        group = self._group
         prune_at = 0.0
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PRUNE_SECONDS):
-                    await self._wanted.wait()
-            group = self._taken()
-            try:
+        try:
+            connection = await self._in_thread(self._writing.connect)
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(PRUNE_SECONDS):
+                        await self._wanted.wait()
+                group = self._taken()
                 await self._write(connection, group)
-            except DBAPIError as error:
-                with suppress(DBAPIError):
-                    await connection.rollback()
-                self._failed(error, group)
-                if self._is_ending:
-                    return
-                await asyncio.sleep(RETRY_SECONDS)
-                self._wanted.set()
-                continue
-            if self._is_ending and self._group.is_empty() and not self._later:
-                return
-            if time.monotonic() >= prune_at:
-                is_more = await self._prune(connection)
-                prune_at = time.monotonic() + (0.0 if is_more else PRUNE_SECONDS)
-                if is_more:
-                    self._wanted.set()
+                if self._is_ending and self._group.is_empty() and not self._later:
+                    return True
+                if time.monotonic() >= prune_at:
+                    oldest = time.time() - self._days * 86400
+                    is_more = await self._in_thread(writing.prune, connection, oldest, self._bytes)
+                    prune_at = time.monotonic() + (0.0 if is_more else PRUNE_SECONDS)
+                    if is_more:
+                        self._wanted.set()
+        except DBAPIError as error:
+            self._failed(error, group)
+            return self._is_ending
+        finally:
+            if connection is not None:
+                await self._in_thread(writing.let_go, connection)
 
     def _taken(self) -> _Group:
         group, self._group = self._group, _Group()
         self._wanted.clear()
         return group
 
-    async def _write(self, connection: AsyncConnection, group: _Group) -> None:
-        if group.opened:
-            await connection.execute(_INSERT_TURNS, group.opened)
-        if group.events:
-            await connection.execute(
-                _INSERT_ENTRIES,
-                [
-                    {"turn": turn.id, "first": events[0].id, "last": events[-1].id, "events": self._packed(events)}
-                    for turn, events in group.events.items()
-                ],
-            )
-        if group.closed:
-            await connection.execute(_CLOSE_TURN, group.closed)
-        if group.freed:
-            await connection.execute(_FREE_KEY, group.freed)
-        if group.sessions:
-            await self._write_sessions(connection, group.sessions)
-        if group.is_empty() and self.trouble:
-            await connection.execute(_TOUCH)
+    async def _write(self, connection: Connection, group: _Group) -> None:
         if self.trouble or not group.is_empty():
-            await connection.commit()
+            rows = [
+                {"turn": turn.id, "first": events[0].id, "last": events[-1].id, "events": self._packed(events)}
+                for turn, events in group.events.items()
+            ]
+            await self._in_thread(
+                writing.write, connection, group.opened, rows, group.closed, group.freed, group.sessions
+            )
         if self.trouble:
             _log.info("journal_recovered")
             self.trouble = None
         for turn, events in group.events.items():
             turn.committed(events[-1].id)
         _settle(group, written=True)
-
-    @staticmethod
-    async def _write_sessions(
-        connection: AsyncConnection, rows: Mapping[tuple[str, str], dict[str, Any] | None]
-    ) -> None:
-        for (consumer, name), row in rows.items():
-            await connection.execute(
-                delete(sessions).where(sessions.c.consumer == consumer, sessions.c.session == name)
-            )
-            if row is not None:
-                await connection.execute(insert(sessions), [row])
 
     def _packed(self, events: Sequence[Event]) -> bytes:
         if self.keeps_text:
@@ -272,43 +241,6 @@ class Journal:
             group.events.setdefault(turn, []).extend(events)
         for turn in [turn for turn in self._later if turn in group.events]:
             group.events[turn].extend(self._later.pop(turn))
-
-    async def _prune(self, connection: AsyncConnection) -> bool:
-        """Delete some turns that ended too long ago, or the oldest where there is too much; True where more is left."""
-        try:
-            oldest = time.time() - self._days * 86400
-            await connection.execute(delete(sessions).where(sessions.c.used_at < oldest))
-            deleted = await self._delete(connection, turns.c.ended_at < oldest)
-            if not deleted and await self._used_bytes(connection) > self._bytes:
-                deleted = await self._delete(connection, turns.c.ended_at.is_not(None))
-        except DBAPIError as error:  # what was written before is written; the next look tries again
-            with suppress(DBAPIError):
-                await connection.rollback()
-            _log.warning("journal_not_pruned", error=str(error.orig))
-            return False
-        return deleted == PRUNED_TURNS
-
-    @staticmethod
-    async def _used_bytes(connection: AsyncConnection) -> int:
-        found = await connection.execute(
-            text(
-                "select (page_count - freelist_count) * page_size"
-                " from pragma_page_count, pragma_freelist_count, pragma_page_size"
-            )
-        )
-        return int(found.scalar_one())
-
-    @staticmethod
-    async def _delete(connection: AsyncConnection, condition: Any) -> int:
-        found = await connection.execute(
-            select(turns.c.id).where(condition).order_by(turns.c.ended_at).limit(PRUNED_TURNS)
-        )
-        old = list(found.scalars())
-        if old:
-            await connection.execute(delete(entries).where(entries.c.turn.in_(old)))
-            await connection.execute(delete(turns).where(turns.c.id.in_(old)))
-        await connection.commit()
-        return len(old)
 
     # Reading.
 
@@ -369,7 +301,7 @@ class Journal:
         """
         with _trouble_told("written"):
             async with self._engine.begin() as connection:
-                await connection.execute(_FREE_KEY, {"turn": turn})
+                await connection.execute(writing.FREE_KEY, {"turn": turn})
 
     async def session(self, consumer: str, name: str) -> Row[Any] | None:
         """A session's row in the table `sessions`."""
