@@ -25,8 +25,8 @@ class FrameSplitter:
         Raises:
             FrameTooLong: more than 16 MiB came without a frame end.
         """
-        if not self._rest and data.find(b"\n\n") == len(data) - 2 >= 0 and b"\r" not in data:
-            return [data]  # one whole frame, as nearly every read of a stream brings
+        if not self._rest and data.endswith(b"\n\n") and b"\r" not in data:
+            return [piece + b"\n\n" for piece in data.split(b"\n\n")[:-1]]  # whole frames, as nearly every read brings
         data = self._rest + data if self._rest else data
         frames = []
         begin = 0

@@ -10,7 +10,7 @@ import functools
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -171,12 +171,11 @@ class Journal:
         connection: Connection | None = None
         group = self._group
         prune_at = 0.0
+        pruning: asyncio.TimerHandle | None = None
         try:
             connection = await self._in_thread(self._writing.connect)
             while True:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(PRUNE_SECONDS):
-                        await self._wanted.wait()
+                await self._wanted.wait()
                 group = self._taken()
                 await self._write(connection, group)
                 if self._is_ending and self._group.is_empty() and not self._later:
@@ -184,13 +183,15 @@ class Journal:
                 if time.monotonic() >= prune_at:
                     oldest = time.time() - self._days * 86400
                     is_more = await self._in_thread(writing.prune, connection, oldest, self._bytes)
-                    prune_at = time.monotonic() + (0.0 if is_more else PRUNE_SECONDS)
-                    if is_more:
-                        self._wanted.set()
+                    pause = 0.0 if is_more else PRUNE_SECONDS
+                    prune_at = time.monotonic() + pause
+                    pruning = asyncio.get_running_loop().call_later(pause + 0.1, self._wanted.set)
         except DBAPIError as error:
             self._failed(error, group)
             return self._is_ending
         finally:
+            if pruning is not None:
+                pruning.cancel()
             if connection is not None:
                 await self._in_thread(writing.let_go, connection)
 
