@@ -72,13 +72,13 @@ test: lint images chromium ## every check there is
 	$(RUN)/pytest --cov --cov-report term --cov-fail-under 90
 
 .PHONY: test-fast
-test-fast: .venv/ready ## what needs no engine, no real agent and no smuggler, in at most 60 s
+test-fast: .venv/ready ## what needs no engine, no real agent, no smuggler and no faults, in at most 60 s
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint loopback
 
 .PHONY: loopback
 loopback: .venv/ready
 	$(RUN)/pytest --numprocesses auto --cov --cov-report term --cov-fail-under 90 \
-	  $(addprefix --ignore tests/,containers real_agent browser crash proxy/smuggling)
+	  $(addprefix --ignore tests/,containers real_agent browser crash faults proxy/smuggling)
 
 .PHONY: test-real
 test-real: .venv/ready chromium ## the tests against real hermes-agents alone, their dashboard in a browser too

@@ -401,3 +401,23 @@ async def test_without_text_a_journal_keeps_what_happened_and_when_alone(tmp_pat
 def all_bytes(folder: Path) -> bytes:
     """Everything that stands in its files."""
     return b"".join(each.read_bytes() for each in folder.iterdir())
+
+
+async def test_a_fault_of_ours_is_trouble_like_any_other_and_over_when_it_is_over(
+    limited: tuple[Path, AsyncEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, engine = limited
+    write = writing_thread.write
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("of ours")
+
+    monkeypatch.setattr(writing_thread, "write", broken)
+    async with writing(engine) as kept:
+        turn = Follower("turn_1", kept)
+        turn.open()
+        assert not await turn.written()
+        assert kept.trouble == "of ours"
+        monkeypatch.setattr(writing_thread, "write", write)
+        await until(lambda: kept.trouble is None, seconds=5)
+        assert await kept.row("turn_1") is not None

@@ -186,7 +186,7 @@ class Journal:
                     pause = 0.0 if is_more else PRUNE_SECONDS
                     prune_at = time.monotonic() + pause
                     pruning = asyncio.get_running_loop().call_later(pause + 0.1, self._wanted.set)
-        except DBAPIError as error:
+        except Exception as error:  # noqa: BLE001 - whoever waits for the journal would wait for ever without it
             self._failed(error, group)
             return self._is_ending
         finally:
@@ -221,11 +221,11 @@ class Journal:
             return orjson.dumps([event.stored() for event in events])
         return orjson.dumps([_without_text(event) for event in events])
 
-    def _failed(self, error: DBAPIError, group: _Group) -> None:
+    def _failed(self, error: Exception, group: _Group) -> None:
         """Keep what could not be written for the next try, and let nobody wait for it."""
-        words = str(error.orig)
+        words = str(error.orig if isinstance(error, DBAPIError) else error)
         if self.trouble != words:
-            _log.error("journal_failed", error=words)
+            _log.error("journal_failed", error=words, exc_info=None if isinstance(error, DBAPIError) else error)
         self.trouble = words
         _settle(group, written=False)
         if group is self._group:
