@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any, Self
 
-import orjson
-
-from . import sse
+from . import lenient_json, sse
 from .errors import MalformedRequest
 from .options import Options, parse_options
 
@@ -204,8 +202,8 @@ def _read(frame: bytes) -> tuple[bytes, dict[str, Any] | None]:
     else:
         event, data = sse.fields(frame)
     try:
-        value = orjson.loads(data)
-    except orjson.JSONDecodeError:
+        value = lenient_json.loads(data)
+    except ValueError:
         return event, None
     return event, value if isinstance(value, dict) else None
 

@@ -36,7 +36,7 @@ async def test_a_turn_that_was_refused_and_then_cancelled_moves_nothing(stage: S
 
         async def was_refused() -> bool:
             lane = (await stage.turn(turn_id))["lanes"][0]
-            return lane["attempts"] >= 1 and lane["state"] == "queued"
+            return bool(lane["attempts"] >= 1 and lane["state"] == "queued")
 
         await until(was_refused, seconds=5)
         await stage.client.post(f"/api/turns/{turn_id}/cancel")

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import quote
 
-import orjson
 from switchboard_relay import Answer, ConnectFailed, ConnectTimedOut, Headers, Pool, RelayError, Request
 
+from switchboard_coordinator import lenient_json
 from switchboard_coordinator.address import DEFAULT_PROFILE, Address
 from switchboard_coordinator.chat import is_done
 from switchboard_coordinator.errors import PeerBadResponse, PeerOutcomeUnknown, PeerUnavailable
@@ -273,7 +273,7 @@ def _check_is_stream(answer: Answer, address: Address) -> None:
 
 def _json(body: bytes) -> dict[str, Any] | None:
     try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        value = lenient_json.loads(body)
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None

@@ -178,6 +178,7 @@ class Journal:
                 await self._wanted.wait()
                 group = self._taken()
                 await self._write(connection, group)
+                group = self._group  # what was taken is written: nothing of it is to be tried again
                 if self._is_ending and self._group.is_empty() and not self._later:
                     return True
                 if time.monotonic() >= prune_at:

@@ -10,10 +10,9 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
-import orjson
 from switchboard_relay import Headers
 
-from switchboard_coordinator import sse
+from switchboard_coordinator import lenient_json, sse
 from switchboard_coordinator.address import Address
 from switchboard_coordinator.errors import Conflict, PeerError, PeerOutcomeUnknown, PeerRejected
 from switchboard_coordinator.peers.peer import Frames, Peer
@@ -170,8 +169,8 @@ class RunsLane:
     async def _take(self, frame: bytes) -> LaneEnd | None:
         _, data = sse.fields(frame)
         try:
-            event = orjson.loads(data)
-        except orjson.JSONDecodeError:
+            event = lenient_json.loads(data)
+        except ValueError:
             return None
         match event.get("event") if isinstance(event, dict) else None:
             case "message.delta" if event.get("delta"):
