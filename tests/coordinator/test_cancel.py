@@ -1,95 +1,19 @@
 """Cancelled when cancelled: from the event to the closed connection, in every situation, and what is left: nothing."""
 
 import asyncio
-import gc
-import os
-import sqlite3
-import statistics
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
-from random import Random
-from typing import Any
 
 import pytest
-from chance import as_many, seeded
-from coordinator.stage import Stage, heard, question
-from coordinator.watched_agent import WatchedAgent
-from switchboard_mock_agent.agent import MockAgent
+from chance import seeded
+from coordinator.stage import Stage
+from coordinator.storm import PROMISED_SECONDS, ROOM, WAYS, WORDS, Asked, Storm, is_settled, watched
 from waiting import until
 
-CANCELS, CANCELS_AT_LENGTH = 500, 10_000
-PROMISED_SECONDS = 0.1
-ROOM = 10
+CANCELS = 500
 SOME = 5
 """What comes and goes by itself: a look at a peer, an idle connection."""
-WORDS = ("mute", "silent", "tool", "talk")
-WAYS = ("leave", "cancel", "deadline")
-
-
-async def watched(stage: Stage, name: str, **entry: Any) -> WatchedAgent:
-    """A watched agent behind a real proxy."""
-    agent = await stage.join(WatchedAgent())  # type: ignore[type-var]  # it listens as an odd peer does
-    stage.peer(name, await stage.proxy(name, agent.port), **entry)
-    return agent
-
-
-class Asked:
-    """A turn that somebody asked and will cancel; `way` says how, `cancelled_at` when."""
-
-    def __init__(self, stage: Stage, way: str, model: str, text: str, *, stream: bool, deadline_ms: int = 400) -> None:
-        self.cancelled_at = 0.0
-        self.way = way
-        self._found, self._created_at = "", 0.0
-        self._stage = stage
-        self._deadline_seconds = deadline_ms / 1000
-        headers = {"x-switchboard-deadline-ms": str(deadline_ms)} if way == "deadline" else {}
-        body = question(model, text, stream=stream)
-        self._post = asyncio.create_task(stage.client.post("/v1/chat/completions", json=body, headers=headers))
-        self._text = text
-
-    async def is_under_way(self, has_begun: Callable[[], bool]) -> bool:
-        """Wait until the agent has it; False where the deadline came first, on a machine that is slow."""
-        await until(lambda: has_begun() or self._post.done(), seconds=10)
-        return not self._post.done()
-
-    async def cancel(self) -> None:
-        """Do it, the agent being at work; wait for what the client is told."""
-        match self.way:
-            case "leave":
-                self.cancelled_at = time.monotonic()
-                self._post.cancel()
-                await asyncio.gather(self._post, return_exceptions=True)
-                return
-            case "cancel":
-                turn_id = await self._turn_id()
-                self.cancelled_at = time.monotonic()
-                answer = await self._stage.client.post(f"/api/turns/{turn_id}/cancel")
-                assert answer.status_code == 200
-            case "deadline":
-                await until(self._is_found, seconds=5)
-                since = self._created_at + self._deadline_seconds - time.time()
-                self.cancelled_at = time.monotonic() + since
-        told = await self._post
-        code = "deadline_exceeded" if self.way == "deadline" else "turn_cancelled"
-        if told.status_code == 200:
-            assert (await heard(told)).chunks[-1]["error"]["code"] == code
-        else:
-            assert told.json()["error"]["code"] == code
-
-    async def _turn_id(self) -> str:
-        """The turn's id, as whoever looks for it finds it: a client that waits has no header yet."""
-        await until(self._is_found, seconds=5)
-        return self._found
-
-    def _is_found(self) -> bool:
-        with closing(sqlite3.connect(self._stage.database_file)) as database:
-            query = "select id, created_at from turns where cast(question as text) like ? order by id desc"
-            found = database.execute(query, (f'%"{self._text}"%',)).fetchone()
-        self._found, self._created_at = found or ("", 0.0)
-        return bool(found)
 
 
 @pytest.mark.parametrize("word", WORDS)
@@ -206,81 +130,6 @@ async def test_cancelling_twice_or_too_late_changes_nothing(stage: Stage) -> Non
         assert len([event for event in events if event.startswith("lane.cancel")]) == (state == "cancelled")
 
 
-class Storm:
-    """Cancels by chance, many at a time."""
-
-    def __init__(self, stage: Stage, random: Random, agents: dict[str, WatchedAgent], run_agent: MockAgent) -> None:
-        self.took: dict[str, list[float]] = {}
-        self._stage = stage
-        self._random = random
-        self._agents = agents
-        self._run_agent = run_agent
-        self._count = 0
-
-    async def run(self, cancels: int) -> None:
-        """So many, eight at a time."""
-        left = iter(range(cancels))
-
-        async def worker() -> None:
-            for _ in left:
-                await self._random.choice((self._chat, self._chat, self._run, self._race))()
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(8):
-                group.create_task(worker())
-
-    def _next(self) -> int:
-        self._count += 1
-        return self._count
-
-    def _note(self, what: str, seconds: float) -> None:
-        self.took.setdefault(what, []).append(seconds)
-
-    async def _chat(self) -> None:
-        text = f"{self._random.choice(WORDS)} {self._next()}"
-        turns = self._agents["nas"].turns
-        asked = self._ask("nas", text)
-        if not await asked.is_under_way(lambda: text in turns and turns[text].is_shown):
-            return
-        await asked.cancel()
-        async with asyncio.timeout(5):
-            self._note("chat", await turns[text].closed - asked.cancelled_at)
-        del turns[text]
-
-    async def _run(self) -> None:
-        text = f"!!silence=60 {self._next()}"
-        asked = self._ask("tower", text)
-        if not await asked.is_under_way(lambda: bool(self._run_agent.executed(text))):
-            return
-        turn = self._run_agent.executed(text)[0]
-        await asked.cancel()
-        await until(lambda: turn.ended_at is not None, seconds=5)
-        assert turn.state == "stopped"
-        self._note("runs", (turn.ended_at or 0.0) - asked.cancelled_at)
-
-    def _ask(self, model: str, text: str) -> Asked:
-        way = self._random.choice(("leave", "leave", "cancel", "cancel", "deadline"))
-        return Asked(self._stage, way, model, text, stream=self._random.random() < 0.5, deadline_ms=200)
-
-    async def _race(self) -> None:
-        text = f"race {self._next()}"
-        asking = asyncio.create_task(self._stage.ask("first@race", text))
-        winner, loser = [await self._agents[name].begun(text) for name in ("left", "right")]
-        lost_at = time.monotonic()
-        winner.go_on.set()
-        async with asyncio.timeout(5):
-            self._note("race", await loser.closed - lost_at)
-        assert (await asking).status_code == 200
-        for name in ("left", "right"):
-            del self._agents[name].turns[text]
-
-
-def resident_bytes() -> int:
-    """What this process holds: coordinator, proxies, agents and clients."""
-    gc.collect()
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
 def running_tasks() -> Counter[str]:
     """How many there are of which kind."""
     return Counter(task.get_coro().__qualname__ for task in asyncio.all_tasks())  # type: ignore[union-attr]
@@ -291,18 +140,11 @@ def open_files() -> int:
 
 
 async def test_many_cancels_leave_nothing_behind(stage: Stage) -> None:
-    agents = {"nas": await watched(stage, "nas", max_turns=64)}
-    for name in ("left", "right"):
-        capabilities: Any = {"default": {"capabilities": ["race"]}}
-        agents[name] = await watched(stage, name, profiles=capabilities, max_turns=64)
-    run_agent = await stage.machine("tower", transport="runs", agent_turns=0, max_turns=64, keep=50)
-    await stage.start()
-    storm = Storm(stage, seeded(), agents, run_agent)
-    wanted = as_many(CANCELS, CANCELS_AT_LENGTH)
-    await storm.run(wanted // 5)  # until everything that is made once is there
+    storm = await Storm.laid(stage, seeded())
+    await storm.run(CANCELS // 5)  # until everything that is made once is there
     await until(lambda: is_settled(stage), seconds=10)
-    tasks, files, held = running_tasks(), open_files(), resident_bytes()
-    await storm.run(wanted)
+    tasks, files = running_tasks(), open_files()
+    await storm.run(CANCELS)
     await until(lambda: is_settled(stage), seconds=10)
     left: Counter[str] = Counter()
 
@@ -316,19 +158,4 @@ async def test_many_cancels_leave_nothing_behind(stage: Stage) -> None:
     except TimeoutError:
         raise AssertionError(f"more tasks than before: {left}") from None
     await until(lambda: open_files() <= files + SOME, seconds=10)
-    grown = resident_bytes() / held - 1
-    for what, took in storm.took.items():
-        p50, p99 = statistics.median(took), statistics.quantiles(took, n=100)[98]
-        print(f"{what}: {len(took)} cancels, p50 {p50 * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms")
-        assert p99 < ROOM * PROMISED_SECONDS
-    print(f"memory {held / 2**20:.0f} MiB, grown by {grown:.1%}")
-    assert grown < 0.05
-
-
-async def is_settled(stage: Stage) -> bool:
-    """Whether no turn is open, no place taken, nothing waiting."""
-    with closing(sqlite3.connect(stage.database_file)) as database:
-        if database.execute("select count(*) from turns where ended_at is null").fetchone()[0]:
-            return False
-    places = [(peer["turns"]["running"], peer["turns"]["waiting"]) for peer in (await stage.peers()).values()]
-    return set(places) == {(0, 0)}
+    storm.check()

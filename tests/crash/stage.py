@@ -49,6 +49,11 @@ class CrashStage(Stage):
         if watched:
             await until(self._has_looked, seconds=START_SECONDS)
 
+    @property
+    def pid(self) -> int:
+        """The coordinator's process."""
+        return self._process.pid
+
     async def _run(self) -> None:
         self._starts += 1
         log = self.folder / f"coordinator-{self._starts}.log"

@@ -49,6 +49,11 @@ class Process:
             self._process.kill()
             await self._process.wait()
 
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
     async def kill(self) -> None:
         """End it with SIGKILL."""
         self._process.kill()
