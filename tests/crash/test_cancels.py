@@ -12,8 +12,8 @@ from crash.stage import CrashStage
 CANCELS, CANCELS_AT_LENGTH = 500, 10_000
 WARM = 1000
 """Until the caches of a process are as full as they get."""
-SOME = 5
-"""Sockets that come and go by themselves: a look at a peer, an idle connection."""
+SOME = 30
+"""Idle connections, eight turns at a time. A socket for each cancel would be far more."""
 
 
 def held(pid: int) -> tuple[int, int]:
