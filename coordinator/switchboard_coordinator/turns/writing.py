@@ -60,7 +60,7 @@ def write(
         connection.execute(_DELETE_SESSION, {"of": consumer, "name": name})
         if row is not None:
             connection.execute(_INSERT_SESSIONS, [row])
-    if not connection.in_transaction():
+    if not (opened or events or closed or freed or left):
         connection.execute(_TOUCH)
     connection.commit()
 
@@ -80,6 +80,7 @@ def prune(connection: Connection, oldest: float, most_bytes: int) -> bool:
         deleted = _delete(connection, turns.c.ended_at < oldest)
         if not deleted and _used_bytes(connection) > most_bytes:
             deleted = _delete(connection, turns.c.ended_at.is_not(None))
+        connection.commit()  # a look at the size begins a transaction too, and would hold the file as it is now
     except DBAPIError as error:  # what was written before is written; the next look tries again
         with suppress(DBAPIError):
             connection.rollback()
