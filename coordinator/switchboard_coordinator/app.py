@@ -29,7 +29,7 @@ from .peers.watch import Watch
 from .serve import Drain
 from .settings import CoordinatorSettings
 from .surfaces.audit_surface import AuditSurface
-from .surfaces.edge import Edge, error_response
+from .surfaces.edge import Edge, Told, error_response
 from .surfaces.intake import Intake
 from .surfaces.openai import ChatCompletions, Models
 from .surfaces.openapi import OpenApi
@@ -51,9 +51,15 @@ JOURNAL_SECONDS = 5.0
 
 
 def create_app(
-    settings: CoordinatorSettings, peers: PeersFile, consumers: Consumers, drain: Drain | None = None
+    settings: CoordinatorSettings,
+    peers: PeersFile,
+    consumers: Consumers,
+    drain: Drain | None = None,
+    told: Told | None = None,
 ) -> Starlette:
     """The coordinator for these peers and consumers; connections are opened in its lifespan and later.
+
+    `told` is given the fields of each request's log line.
 
     Raises:
         SecretError: a password file is not fit for use.
@@ -110,7 +116,7 @@ def create_app(
     models, turn_surface = Models(roster), TurnSurface(intake, turns)
     roster_surface, raw = RosterSurface(roster, admission), Raw(known, roster, admission)
     app = _Application(
-        Edge(chat, consumers, audit, rates),
+        Edge(chat, consumers, audit, rates, told),
         routes=[
             Route("/v1/models", models.all, methods=["GET"]),
             Route("/v1/models/{id}", models.one, methods=["GET"]),
@@ -134,7 +140,7 @@ def create_app(
             Route("/healthz", _alive, methods=["GET"]),
             Route("/readyz", _Ready(journal).answer, methods=["GET"]),
         ],
-        middleware=[Middleware(Edge, consumers=consumers, audit=audit, rates=rates)],
+        middleware=[Middleware(Edge, consumers=consumers, audit=audit, rates=rates, told=told)],
         exception_handlers={HTTPException: _no_route, SwitchboardError: _told},
         lifespan=lifespan,
     )

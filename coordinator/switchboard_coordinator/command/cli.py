@@ -57,7 +57,7 @@ def serve() -> None:
     logs.configure(expected=(BrokenOff,))
     drain = Drain(settings.drain_seconds)
     try:
-        coordinator = create_app(settings, peers, consumers, drain)
+        coordinator = create_app(settings, peers, consumers, drain, logs.RequestLog().line)
         listener = open_listener(settings.listen_address, settings.port)
     except (ListenError, DatabaseError) as error:
         _stop(EX_CONFIG, str(error))
