@@ -4,14 +4,15 @@ Interleaved means: round 1 of every system, then round 2 of every system, so tha
 while is slower for all of them. All systems run from the first round to the last; only one is asked at a time.
 """
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
-from bench import load, subjects, systems
+from bench import load, machine, subjects, systems
 from bench.programs import program
-from bench.rounds import MANY, ONE, ROOF, Measured, Round
-from bench.subjects import Subject
+from bench.rounds import MANY, ONE, ROOF, Measured, Round, disturbed
+from bench.subjects import Stage, Subject
 from bench.systems import System
 
 
@@ -45,7 +46,7 @@ def measured(all_systems: Mapping[str, System], plan: Plan, rounds: int) -> tupl
         for one in asked:
             load.run(wrk, one.target, connections=MANY, seconds=plan.warm_seconds, core=stage.load_core)
         for one, connections, seconds in _schedule(plan, rounds, asked):
-            one.rounds.append(_round(wrk, one, connections, seconds, stage.load_core))
+            one.rounds.append(_round(wrk, one, connections, seconds, stage))
         seen = [_seen(one) for one in asked]
         return seen[0], *(Measured(name, skipped=reason) for name, reason in skipped), *seen[1:]
 
@@ -58,12 +59,16 @@ def _schedule(plan: Plan, rounds: int, asked: Sequence[_Asked]) -> Iterator[tupl
             yield one, ONE, plan.alone_seconds
 
 
-def _round(wrk: str, one: _Asked, connections: int, seconds: int, core: int) -> Round:
+def _round(wrk: str, one: _Asked, connections: int, seconds: int, stage: Stage) -> Round:
     running = one.subject.running
-    before = running.cpu_seconds()
-    seen = load.run(wrk, one.target, connections=connections, seconds=seconds, core=core)
+    began, busy, before = time.monotonic(), machine.busy_seconds(stage.system_core), running.cpu_seconds()
+    seen = load.run(wrk, one.target, connections=connections, seconds=seconds, core=stage.load_core)
+    own, all_together = running.cpu_seconds() - before, machine.busy_seconds(stage.system_core) - busy
     requests = seen.requests_per_second * seconds
-    return replace(seen, cpu_us=(running.cpu_seconds() - before) / requests * 1e6 if requests else None)
+    seen = replace(seen, cpu_us=own / requests * 1e6 if requests else None)
+    if one.subject.name == ROOF:  # it shares the other core with the load
+        return seen
+    return disturbed(seen, (all_together - own) / (time.monotonic() - began))
 
 
 def _seen(one: _Asked) -> Measured:

@@ -4,7 +4,7 @@ A round with an error in it is a failed round and gives no figure; a system is j
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import ClassVar
 
@@ -12,6 +12,8 @@ from bench.comparison import Comparison
 
 MANY, ONE = 16, 1
 """How many connections are kept busy: for requests/s, p50 and p99; and alone, for p50 without a queue."""
+OTHERS_SHARE = 0.1
+"""Where others had more than this of the core of a system, the round says nothing about it."""
 ROOF = "upstream"
 OURS = "switchboard"
 
@@ -27,6 +29,13 @@ class Round:
     failure: str = ""
     cpu_us: float | None = None
     """Processor time of the system for one request."""
+
+
+def disturbed(seen: Round, others_share: float) -> Round:
+    """The round, failed where others had too much of the core that was the system's alone."""
+    if seen.failure or others_share <= OTHERS_SHARE:
+        return seen
+    return replace(seen, failure=f"others had {others_share:.0%} of the core: measure on an idle machine")
 
 
 @dataclass(frozen=True)

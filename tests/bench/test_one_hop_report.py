@@ -1,7 +1,7 @@
 import pytest
 
 from bench.one_hop_report import OneHop
-from bench.rounds import MANY, ONE, Figures, Measured, Round
+from bench.rounds import MANY, ONE, Figures, Measured, Round, disturbed
 
 
 def many(requests_per_second: float, p99_ms: float = 2.0, failure: str = "") -> Round:
@@ -77,3 +77,9 @@ def test_the_table_compares_ours_with_every_system() -> None:
     assert [line.split("|")[1].strip() for line in lines] == ["switchboard 1.0", "theirs 1.0", "other"]
     assert [line.split("|")[-2].strip() for line in [head, *lines]] == ["switchboard is", "1.00×", "1.50×", ""]
     assert "12 MB" in lines[1]
+
+
+def test_a_round_on_a_core_that_others_used_says_nothing() -> None:
+    assert disturbed(many(100), 0.1) == many(100)
+    assert disturbed(many(100), 0.49).failure == "others had 49% of the core: measure on an idle machine"
+    assert disturbed(many(0, failure="no answer at all"), 0.49).failure == "no answer at all"
