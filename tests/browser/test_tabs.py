@@ -40,6 +40,8 @@ async def walked(browser: Browser, way: Way) -> Walk:
         for tab in await watched.page.locator("nav a[href^='/']").all():
             await tab.click()
             shown = await watched.settled(unlike=shown)
+            while shown.startswith("Loading"):  # it stands still on a slow machine too
+                shown = await watched.settled(unlike=shown)
             name = (await tab.get_attribute("href") or "").removeprefix("/")
             heads[name] = re.sub(r"\d+", "#", shown.partition("\n")[0])
     return Walk(heads, watched.answers, watched.complaints)
