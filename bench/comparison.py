@@ -1,5 +1,6 @@
 """Systems side by side: what every such comparison says of them, whatever was measured. Pure."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, Generic, Protocol, TypeVar
 
@@ -31,19 +32,19 @@ class Seen(Protocol[FiguresT_co]):
         """What it is judged by, or None where there is too little."""
 
 
-class Comparison(Generic[FiguresT]):
+class Comparison(ABC, Generic[FiguresT]):
     """What the reports of comparisons share; each is a frozen dataclass with its systems in the order of measuring."""
 
     HEAD: ClassVar[Sequence[str]]
     """The columns behind the first, which names the system."""
 
+    @abstractmethod
     def seen(self) -> Sequence[Seen[FiguresT]]:
         """The systems."""
-        raise NotImplementedError
 
+    @abstractmethod
     def cells(self, name: str, figures: FiguresT) -> list[str]:
         """One system's row, without its name."""
-        raise NotImplementedError
 
     def figures(self) -> dict[str, FiguresT | None]:
         """What each system is judged by, by its name."""

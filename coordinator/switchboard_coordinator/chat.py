@@ -1,21 +1,18 @@
 """Chat completions: the request as a client sent it, and what a peer's frames say. Pure.
 
-A request is edited in place, so that a peer gets the client's own bytes with nothing but `model` (and, for a client
-that does not stream, `stream`) replaced.
+A peer gets the client's own bytes with nothing but `model` (and, for a client that does not stream, `stream`) replaced.
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any, Self
 
 from . import lenient_json, sse
+from .body import Body
 from .errors import MalformedRequest
 from .options import Options, parse_options
 
-_BLANK = re.compile(r"[ \t\r\n]*")
 _TRUE = frozenset(("true", "1", "yes", "on"))  # what an agent takes for true (hermes-agent 0.19.0)
 
 
@@ -26,8 +23,7 @@ class ChatRequest:
     model: str
     is_stream: bool
     options: Options
-    _text: str
-    _spans: dict[str, tuple[int, int]]
+    _body: Body
 
     @classmethod
     def parse(cls, body: bytes, to: str | None = None) -> Self:
@@ -36,26 +32,20 @@ class ChatRequest:
         Raises:
             MalformedRequest: not a JSON object with `model` and `messages` as OpenAI defines them.
         """
-        try:
-            text = body.decode()
-            values, spans = members(text)
-        except RecursionError:
-            raise MalformedRequest("the body is nested too deeply") from None
-        except ValueError as error:
-            raise MalformedRequest(f"the body is not a JSON object: {error}") from None
+        read = Body.parse(body)
+        values = read.values
         model = to or values.get("model")
         if not isinstance(model, str) or not model:
             raise MalformedRequest("`model` says who is asked: `profile@peer`, or `all@group`", param="model")
         messages = values.get("messages")
         if not isinstance(messages, list) or not messages or not all(isinstance(entry, dict) for entry in messages):
             raise MalformedRequest("`messages` must be a list of message objects, and not empty", param="messages")
-        return cls(model, is_true(values.get("stream")), parse_options(values.get("switchboard")), text, spans)
+        return cls(model, is_true(values.get("stream")), parse_options(values.get("switchboard")), read)
 
     @property
     def messages_json(self) -> bytes:
         """The messages in the client's own words."""
-        begin, end = self._spans["messages"]
-        return self._text[begin:end].encode()
+        return self._body.raw("messages")
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -70,25 +60,12 @@ class ChatRequest:
 
     def for_peer(self, model: str, messages: Sequence[Mapping[str, Any]] | None = None) -> bytes:
         """The same request, asking `model`, as a stream; with other messages where some are given."""
-        edits = {}
-        added = ""
-        if "model" in self._spans:
-            edits[self._spans["model"]] = json.dumps(model)
-        else:
-            added = f'"model":{json.dumps(model)},'
-        if not self.is_stream and "stream" in self._spans:
-            edits[self._spans["stream"]] = "true"
-        elif not self.is_stream:
-            added += '"stream":true,'
+        values: dict[str, object] = {"model": model}
+        if not self.is_stream:
+            values["stream"] = True
         if messages is not None:
-            edits[self._spans["messages"]] = json.dumps(messages)
-        if added:
-            begin = self._text.index("{") + 1
-            edits[begin, begin] = added
-        text = self._text
-        for (begin, end), value in sorted(edits.items(), reverse=True):
-            text = text[:begin] + value + text[end:]
-        return text.encode()
+            values["messages"] = messages
+        return self._body.with_values(values)
 
 
 def text_of(message: Mapping[str, Any]) -> str:
@@ -103,44 +80,6 @@ def text_of(message: Mapping[str, Any]) -> str:
 def is_true(value: object) -> bool:
     """Whether an agent takes this for true."""
     return value is True or str(value).lower() in _TRUE
-
-
-def members(text: str) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
-    """The members of a JSON object and where each value stands; a key that is there twice is refused."""
-    decoder = json.JSONDecoder()
-    values: dict[str, Any] = {}
-    spans: dict[str, tuple[int, int]] = {}
-
-    def skip(position: int) -> int:
-        match = _BLANK.match(text, position)
-        return match.end() if match else position
-
-    def expect(position: int, characters: str) -> str:
-        found = text[position : position + 1]
-        if not found or found not in characters:
-            raise ValueError(f"expected {' or '.join(characters)} at character {position}")
-        return found
-
-    position = skip(0)
-    expect(position, "{")
-    position = skip(position + 1)
-    while text[position : position + 1] != "}":
-        expect(position, '"')
-        key, position = scanstring(text, position + 1)
-        if key in values:
-            raise ValueError(f"{key!r} is there twice")
-        position = skip(position)
-        expect(position, ":")
-        begin = skip(position + 1)
-        values[key], end = decoder.raw_decode(text, begin)
-        spans[key] = begin, end
-        position = skip(end)
-        if expect(position, ",}") == ",":
-            position = skip(position + 1)
-            expect(position, '"')
-    if skip(position + 1) != len(text):
-        raise ValueError("there is more after its end")
-    return values, spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,14 +155,6 @@ def _failure(value: dict[str, Any], reason: str | None) -> str | None:
         return None
     message = error.get("message") if isinstance(error, dict) else error
     return str(message or hermes.get("error") or "the agent does not say why")
-
-
-def says_that_it_failed(frame: bytes) -> bool:
-    """Whether a frame reports a failed turn; looks closely only where the bytes hint at it."""
-    if b'"error"' not in frame and b'"hermes"' not in frame:
-        return False
-    event = read_frame(frame)
-    return isinstance(event, Finish) and event.failure is not None
 
 
 def is_done(frame: bytes) -> bool:

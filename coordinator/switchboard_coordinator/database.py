@@ -1,6 +1,5 @@
 """Opens the coordinator's database: SQLite in WAL mode, brought to the newest schema first."""
 
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +104,3 @@ def _begin_ourselves(connection: Any, _: object) -> None:
 def _begin_alone(connection: Connection) -> None:
     """Begin as the one who writes: whoever migrates at the same time waits, and then finds nothing left to do."""
     connection.exec_driver_sql("begin immediate")
-
-
-def is_full(error: DBAPIError) -> bool:
-    """Whether the disk, not the statement, is the reason."""
-    return isinstance(error.orig, sqlite3.Error) and "full" in str(error.orig)

@@ -3,24 +3,11 @@
 import re
 
 from switchboard_relay import Headers
-from switchboard_relay.wire import Header
+from switchboard_relay.wire import HOP_BY_HOP, Header
 
 from .cookie import without_ours
 
-_HOP_BY_HOP = frozenset(
-    (
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    )
-)
-_NOT_TO_UPSTREAM = _HOP_BY_HOP | {
+_NOT_TO_UPSTREAM = HOP_BY_HOP | {
     b"authorization",
     b"content-length",
     b"expect",
@@ -30,7 +17,7 @@ _NOT_TO_UPSTREAM = _HOP_BY_HOP | {
     b"x-real-ip",
 }
 _NOT_TO_UPSTREAM_PREFIXES = (b"x-forwarded-", b"tailscale-", b"proxy-", b"x-switchboard-")
-_NOT_TO_CLIENT = _HOP_BY_HOP | {b"strict-transport-security", b"server", b"date"}
+_NOT_TO_CLIENT = HOP_BY_HOP | {b"strict-transport-security", b"server", b"date"}
 
 
 _PREFIX = re.compile(rb"(?:/[A-Za-z0-9._~-]+){1,4}")

@@ -14,6 +14,20 @@ HEAD_LIMIT_BYTES = 64 * 1024
 """Longest head, trailer section or chunk extension that an upstream may send."""
 
 SAFE_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS"))
+HOP_BY_HOP = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+"""The headers that end at each hop (RFC 9110, 7.6.1, and what older clients send), in lower case."""
 _BODILESS_STATUS = frozenset((204, 304))
 
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from switchboard_coordinator.errors import MalformedRequest, RouteNotFound
-from switchboard_coordinator.surfaces.raw_crossing import pause_seconds, starts_a_turn, target_of, to_client, to_peer
+from switchboard_coordinator.peers.refusal import pause_seconds
+from switchboard_coordinator.surfaces.raw_crossing import starts_a_turn, target_of, to_client, to_peer
 
 MOUNT = "/peers/nas/v1/"
 
@@ -64,6 +65,6 @@ def test_headers_of_one_hop_end_there_each_way() -> None:
     assert to_client(told) == [(b"x-two", b"2")]
 
 
-@pytest.mark.parametrize(("told", "seconds"), [(b"7", 7.0), (b"", 1.0), (None, 1.0), (b"Wed, 25 Nov 2026", 1.0)])
-def test_a_retry_after_is_seconds_or_one(told: bytes | None, seconds: float) -> None:
+@pytest.mark.parametrize(("told", "seconds"), [("7", 7.0), ("", 1.0), (None, 1.0), ("Wed, 25 Nov 2026", 1.0)])
+def test_a_retry_after_is_seconds_or_one(told: str | None, seconds: float) -> None:
     assert pause_seconds(told) == seconds

@@ -29,6 +29,10 @@ class Waiting:
     expected_wait_seconds: float | None
 
 
+def _unseen(_: Waiting) -> None:
+    """Nobody is shown where this turn stands."""
+
+
 class Admission:
     """Keeps the limit of every peer."""
 
@@ -40,7 +44,7 @@ class Admission:
         self._longest_wait_seconds = longest_wait_seconds
 
     @asynccontextmanager
-    async def place(self, peer: str, consumer: str, told: Callable[[Waiting], None]) -> AsyncIterator[None]:
+    async def place(self, peer: str, consumer: str, told: Callable[[Waiting], None] = _unseen) -> AsyncIterator[None]:
         """Hold one of this peer's places in this block; wait for it where none is free.
 
         `told` hears where it stands when it has to wait and whenever its position changed; in the task that waits.

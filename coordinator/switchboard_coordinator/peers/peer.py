@@ -30,7 +30,7 @@ BODY_LIMIT_BYTES = 64 * 1024 * 1024
 
 
 class Frames:
-    """A peer's event stream, whole frame by whole frame. `is_ended` once it ended cleanly."""
+    """A peer's event stream, whole frame by whole frame."""
 
     def __init__(self, answer: Answer, address: Address, heard: Callable[[], None]) -> None:
         """`heard` is called for everything that comes."""

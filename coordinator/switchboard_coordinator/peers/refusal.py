@@ -102,3 +102,8 @@ def _told(body: bytes) -> dict[str, object]:
         return {}
     error = value.get("error") if isinstance(value, dict) else None
     return error if isinstance(error, dict) else {"message": error} if isinstance(error, str) else {}
+
+
+def pause_seconds(retry_after: str | None) -> float:
+    """What a Retry-After asks for; one second for a date or for nothing."""
+    return float(retry_after) if retry_after is not None and retry_after.isdecimal() else 1.0

@@ -15,20 +15,17 @@ from switchboard_coordinator.address import DEFAULT_PROFILE, Address
 from switchboard_coordinator.errors import PeerError, RouteNotFound
 from switchboard_coordinator.keys.asked import Asked
 from switchboard_coordinator.keys.scopes import raw
-from switchboard_coordinator.peers.admission import Admission, Waiting
+from switchboard_coordinator.peers.admission import Admission
 from switchboard_coordinator.peers.peer import Peer
+from switchboard_coordinator.peers.refusal import pause_seconds
 from switchboard_coordinator.peers.roster import Roster
 from switchboard_coordinator.turns.turns import CLIENT_LEFT
 
 from .edge import BrokenOff
-from .raw_crossing import of_address, pause_seconds, starts_a_turn, target_of, to_client, to_peer
+from .raw_crossing import of_address, starts_a_turn, target_of, to_client, to_peer
 from .reply import BODY_LIMIT_BYTES, Reply, failures_told
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-
-
-def _unseen(_: Waiting) -> None:
-    """Nobody is shown where a raw request stands in the queue."""
 
 
 class Raw:
@@ -53,7 +50,7 @@ class Raw:
             asked.note("raw", f"{address} {scope['method']} {target.partition(b'?')[0].decode('ascii')}")
             async with leaving_with_client(client), AsyncExitStack() as held:
                 if is_turn:
-                    await held.enter_async_context(self._admission.place(address.peer, asked.consumer, _unseen))
+                    await held.enter_async_context(self._admission.place(address.peer, asked.consumer))
                 await self._carry(scope, address, target, body, send)
         if client.has_left:
             asked.line["outcome"] = CLIENT_LEFT
@@ -86,7 +83,9 @@ class Raw:
                 told = to_client(answer.headers)
                 if answer.status == 429 and starts_a_turn(method, target):
                     # To be said while the place is held, so that the limit is counted from the turns that run.
-                    self._admission.lower(address.peer, pause_seconds(dict(told).get(b"retry-after")))
+                    self._admission.lower(
+                        address.peer, pause_seconds(dict(told).get(b"retry-after", b"").decode("latin-1"))
+                    )
                 is_begun = True
                 await send(
                     {"type": "http.response.start", "status": answer.status, "headers": [*told, *of_address(address)]}

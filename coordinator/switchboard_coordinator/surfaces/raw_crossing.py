@@ -3,7 +3,7 @@
 from urllib.parse import unquote_to_bytes
 
 from switchboard_relay import Headers
-from switchboard_relay.wire import Header
+from switchboard_relay.wire import HOP_BY_HOP, Header
 
 from switchboard_coordinator.address import Address
 from switchboard_coordinator.errors import MalformedRequest, RouteNotFound
@@ -11,20 +11,7 @@ from switchboard_coordinator.errors import MalformedRequest, RouteNotFound
 STARTS_A_TURN = frozenset((b"/v1/chat/completions", b"/v1/responses", b"/v1/runs"))
 """What an agent runs when it is posted there (hermes-agent 0.19.0)."""
 
-_HOP_BY_HOP = frozenset(
-    (
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    )
-)
-_NOT_TO_PEER = _HOP_BY_HOP | {
+_NOT_TO_PEER = HOP_BY_HOP | {
     b"authorization",
     b"content-length",
     b"cookie",
@@ -37,7 +24,7 @@ _NOT_TO_PEER = _HOP_BY_HOP | {
     b"x-request-id",
 }
 _NOT_TO_PEER_PREFIXES = (b"x-forwarded-", b"x-switchboard-", b"tailscale-", b"proxy-", b"sec-", b"access-control-")
-_NOT_TO_CLIENT = _HOP_BY_HOP | {b"date", b"server", b"set-cookie", b"strict-transport-security", b"x-request-id"}
+_NOT_TO_CLIENT = HOP_BY_HOP | {b"date", b"server", b"set-cookie", b"strict-transport-security", b"x-request-id"}
 _UNSAFE = frozenset(b"/\\%?#")
 
 
@@ -106,8 +93,3 @@ def _named(headers: Headers) -> frozenset[bytes]:
     """The headers that Connection names as belonging to one hop."""
     values = (value for name, value in headers if name.lower() == b"connection")
     return frozenset(option.strip().lower() for value in values for option in value.split(b","))
-
-
-def pause_seconds(retry_after: bytes | None) -> float:
-    """What a Retry-After asks for; one second for a date or for nothing."""
-    return float(retry_after) if retry_after is not None and retry_after.isdigit() else 1.0

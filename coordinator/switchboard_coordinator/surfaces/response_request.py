@@ -1,13 +1,13 @@
 """`POST /v1/responses`: the request as a client sent it, and how a peer's stream tells that it is over. Pure."""
 
-import json
 from dataclasses import dataclass
 from typing import Any, Self
 
 import orjson
 
 from switchboard_coordinator import sse
-from switchboard_coordinator.chat import is_true, members
+from switchboard_coordinator.body import Body
+from switchboard_coordinator.chat import is_true
 from switchboard_coordinator.errors import MalformedRequest
 
 _ENDS = frozenset((b"response.completed", b"response.incomplete", b"response.failed"))
@@ -19,8 +19,7 @@ class ResponseRequest:
 
     model: str
     is_stream: bool
-    _text: str
-    _spans: dict[str, tuple[int, int]]
+    _body: Body
     _conversation: str | None
 
     @classmethod
@@ -30,13 +29,8 @@ class ResponseRequest:
         Raises:
             MalformedRequest: not a JSON object that says who is asked and what.
         """
-        try:
-            text = body.decode()
-            values, spans = members(text)
-        except RecursionError:
-            raise MalformedRequest("the body is nested too deeply") from None
-        except ValueError as error:
-            raise MalformedRequest(f"the body is not a JSON object: {error}") from None
+        read = Body.parse(body)
+        values = read.values
         model = to or values.get("model")
         if not isinstance(model, str) or not model:
             raise MalformedRequest("`model` says who is asked: `profile@peer`", param="model")
@@ -49,25 +43,19 @@ class ResponseRequest:
         previous = values.get("previous_response_id")
         if previous is not None and not isinstance(previous, str):
             raise MalformedRequest("`previous_response_id` is the id of a response", param="previous_response_id")
-        return cls(model, is_true(values.get("stream")), text, spans, conversation)
+        return cls(model, is_true(values.get("stream")), read, conversation)
 
     def for_peer(self, model: str, consumer: str) -> bytes:
         """The same request, asking `model`, as a stream.
 
         A conversation's name carries the consumer's, so that two that use the same do not meet in it.
         """
-        values = {"model": json.dumps(model), "stream": "true"}
+        values: dict[str, object] = {"model": model}
+        if not self.is_stream:
+            values["stream"] = True
         if self._conversation is not None:
-            values["conversation"] = json.dumps(f"{consumer}.{self._conversation}")
-        if self.is_stream:
-            del values["stream"]
-        text = self._text
-        for name in sorted(values.keys() & self._spans.keys(), key=self._spans.__getitem__, reverse=True):
-            begin, end = self._spans[name]
-            text = text[:begin] + values[name] + text[end:]
-        added = "".join(f'"{name}":{value},' for name, value in values.items() if name not in self._spans)
-        begin = self._text.index("{") + 1
-        return (text[:begin] + added + text[begin:]).encode()
+            values["conversation"] = f"{consumer}.{self._conversation}"
+        return self._body.with_values(values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,22 +24,19 @@ from switchboard_coordinator.errors import (
 )
 from switchboard_coordinator.groups.routing import plan
 from switchboard_coordinator.keys.asked import Asked
-from switchboard_coordinator.peers.admission import Admission, Waiting
+from switchboard_coordinator.peers.admission import Admission
 from switchboard_coordinator.peers.peer import Frames, Peer
+from switchboard_coordinator.peers.refusal import pause_seconds
 from switchboard_coordinator.peers.roster import Roster
 from switchboard_coordinator.turns import session
 from switchboard_coordinator.turns.lane import PATIENCE_SECONDS
 from switchboard_coordinator.turns.question import model_of
 from switchboard_coordinator.turns.turns import CLIENT_LEFT
 
-from .raw_crossing import of_address, pause_seconds
+from .raw_crossing import of_address
 from .reply import BODY_LIMIT_BYTES, QUIET_SECONDS, Reply, failures_told
 from .response_request import End, ResponseRequest, read_end
 from .terms import Terms, terms_of
-
-
-def _unseen(_: Waiting) -> None:
-    """Nobody is shown where a response stands in the queue."""
 
 
 class Responses:
@@ -107,7 +104,7 @@ class Responses:
         body = wanted.for_peer(model_of(address), consumer)
         began = time.monotonic()
         while True:
-            async with self._admission.place(address.peer, consumer, _unseen):
+            async with self._admission.place(address.peer, consumer):
                 try:
                     async with self._peers[address.peer].events(
                         address.profile, "/v1/responses", method=b"POST", headers=headers, body=body
@@ -116,7 +113,7 @@ class Responses:
                         end = await _read(stream, address, reply if wanted.is_stream else None)
                 except PeerBusy as error:
                     # To be said while the place is held, so that the limit is counted from the turns that run.
-                    self._admission.lower(address.peer, pause_seconds((error.retry_after or "").encode()))
+                    self._admission.lower(address.peer, pause_seconds(error.retry_after))
                     if time.monotonic() - began > PATIENCE_SECONDS:
                         raise
                     continue

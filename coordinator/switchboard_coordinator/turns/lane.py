@@ -22,6 +22,8 @@ from switchboard_coordinator.errors import (
 )
 from switchboard_coordinator.peers.admission import Admission, Waiting
 from switchboard_coordinator.peers.peer import Peer
+from switchboard_coordinator.peers.refusal import pause_seconds
+from switchboard_coordinator.turn import Lane
 
 from .live import LiveTurn
 
@@ -92,9 +94,13 @@ class LaneTask:
         self._began = time.perf_counter()
 
     @property
+    def _lane(self) -> Lane:
+        return self._live.turn.lanes[self._index]
+
+    @property
     def is_over(self) -> bool:
         """Whether its last event is noted."""
-        return self._live.turn.lanes[self._index].is_over
+        return self._lane.is_over
 
     def cancel(self, reason: str) -> None:
         """End it; once is enough."""
@@ -123,7 +129,7 @@ class LaneTask:
             if self.is_over:
                 return
             stopped = await self._conversation.stop()
-            if self._live.turn.lanes[self._index].state == "queued":
+            if self._lane.state == "queued":
                 stopped["started"] = "no"
             self._note("lane.cancelled", reason=self._reason, duration_ms=self._duration_ms(), **stopped)
         except SwitchboardError as error:
@@ -134,7 +140,7 @@ class LaneTask:
                 self._fail(InternalError("something went wrong here; the log has it under this turn's id"))
 
     async def _go(self) -> None:
-        lane = self._live.turn.lanes[self._index]
+        lane = self._lane
         if lane.state == "running":
             self._end(await self._conversation.resume(self._candidates[0]))
             return
@@ -148,12 +154,8 @@ class LaneTask:
                 async with self._admission.place(address.peer, self._live.consumer, self._waits):
                     end = await self._ask(address, attempt)
             except PeerError as error:
-                is_sent = self._live.turn.lanes[self._index].state == "running"
-                if (
-                    error.started != "no"
-                    or isinstance(error, PeerRejected)
-                    or self._live.turn.lanes[self._index].run_id
-                ):
+                is_sent = self._lane.state == "running"
+                if error.started != "no" or isinstance(error, PeerRejected) or self._lane.run_id:
                     raise
                 if not is_sent or not isinstance(error, PeerBusy):
                     left.remove(address)
@@ -176,7 +178,7 @@ class LaneTask:
             return await self._conversation.hold(address, attempt)
         except PeerBusy as error:
             # To be said while the place is held, so that the limit is counted from the turns that run.
-            self._admission.lower(address.peer, _seconds(error.retry_after))
+            self._admission.lower(address.peer, pause_seconds(error.retry_after))
             raise
 
     def _waits(self, waiting: Waiting) -> None:
@@ -191,7 +193,7 @@ class LaneTask:
         if end.failure is None:
             self._note("lane.done", **told)
             return
-        address = self._live.turn.lanes[self._index].address
+        address = self._lane.address
         self._note("lane.failed", **PeerFailed(f"{address} failed: {end.failure}").told(), **told)
 
     def _fail(self, error: SwitchboardError) -> None:
@@ -200,7 +202,7 @@ class LaneTask:
 
     def _break_off(self) -> None:
         """This process ends. A run goes on without it, and is taken up by the next one."""
-        lane = self._live.turn.lanes[self._index]
+        lane = self._lane
         if lane.is_over or lane.run_id is not None:
             return
         if lane.state == "queued":
@@ -213,8 +215,3 @@ class LaneTask:
 
     def _note(self, name: str, **data: Any) -> None:
         self._live.note(name, self._index, **data)
-
-
-def _seconds(retry_after: str | None) -> float:
-    """A Retry-After in seconds; one for a date or for nothing."""
-    return float(retry_after) if retry_after and retry_after.isdecimal() else 1.0

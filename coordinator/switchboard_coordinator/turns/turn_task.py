@@ -26,7 +26,7 @@ class TurnTask:
     """Runs one turn.
 
     Attributes:
-        lanes: in the order of the turn's lanes; empty places stand for lanes that are over.
+        lanes: in the order of the turn's lanes.
         conversations: the same, for who wants to answer an approval.
     """
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-import structlog
 from sqlalchemy import Row
 from switchboard_relay import Headers
 
@@ -22,7 +21,6 @@ from switchboard_coordinator.errors import (
     TurnNotFound,
 )
 from switchboard_coordinator.groups.modes import course
-from switchboard_coordinator.groups.routing import Plan
 from switchboard_coordinator.peers.admission import Admission
 from switchboard_coordinator.peers.peer import Peer
 from switchboard_coordinator.peers.roster import Roster
@@ -45,8 +43,6 @@ KEY_SECONDS = 24 * 3600.0
 CLIENT_LEFT = "client_left"
 ONE_LANE = ("", "any")
 """The modes whose turn is one lane, and moves its session."""
-
-_log = structlog.get_logger("switchboard")
 
 
 class Turns:
@@ -93,7 +89,7 @@ class Turns:
         live = LiveTurn(_new_id(), asking.consumer, self.journal, session=asking.session)
         if asking.session is not None and plan.mode in ONE_LANE:
             live.claim = self.sessions.claim(asking.consumer, asking.session, plan.lanes[0], may_move=asking.may_move)
-        self._accept(live, asking, plan)
+        self._accept(live, asking)
         task = TurnTask(live, course(live.turn.accepted, asking.chat.question) if plan.mode else None)
         task.asked = asking.asked
         question = self._question(asking)
@@ -139,7 +135,8 @@ class Turns:
         index = len(task.lanes)
         task.add(LaneTask(task.live, index, candidates, conversation, self._admission, self._peers), conversation)
 
-    def _accept(self, live: LiveTurn, asking: Asking, plan: Plan) -> None:
+    def _accept(self, live: LiveTurn, asking: Asking) -> None:
+        plan = asking.plan
         transports = [asking.transport or self._transports[address.peer] for address in plan.lanes]
         self.journal.open(
             {
