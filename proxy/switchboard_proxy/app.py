@@ -51,7 +51,7 @@ class Proxy:
             address=str(settings.listen_address),
             port=settings.port,
             names=settings.names,
-            is_behind_serve=settings.behind_serve,
+            serve_port=settings.serve_port if settings.behind_serve else None,
             public_origins=settings.public_origins,
         )
         self._upstreams = Upstreams.of(settings)
@@ -225,7 +225,7 @@ class Proxy:
             raise NotFound("the proxy itself answers at /-/ready, /-/profiles and /-/metrics")
 
     async def _report(self, call: Call) -> None:
-        _answer(call, _JSON, await self._profiles.report())
+        _answer(call, _JSON, await self._profiles.report(self._door.shown(call.headers)))
 
     def _refuse(self, call: Call, error: ProxyError) -> None:
         call.outcome = error.code

@@ -5,6 +5,7 @@ and rewrites Host. hermes-agent 0.19.0 runs a cross-site `text/plain` POST once 
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from switchboard_relay import Headers
 
@@ -24,10 +25,10 @@ class Door:
 
     Args:
         user: the name in the Basic pairs.
-        passwords: those that count now.
+        passwords: those that count now: the current one, and the next where there is one.
         names: what the proxy may be called by: host names and addresses.
         port: where it listens.
-        is_behind_serve: the names are on https, at the port that a URL leaves out; the address is for this machine.
+        serve_port: behind Tailscale Serve, where it has the names on https; the address is then for this machine.
         public_origins: more origins whose pages may ask.
     """
 
@@ -39,15 +40,18 @@ class Door:
         address: str,
         port: int,
         names: Iterable[str] = (),
-        is_behind_serve: bool = False,
+        serve_port: int | None = None,
         public_origins: Iterable[str] = (),
     ) -> None:
         self._user, self._port = user, port
-        own = [_host(name, port) for name in (address, *(() if is_behind_serve else names))]
-        if port == 80:  # the port that a URL leaves out
+        own = [_host(name, port) for name in (address, *(names if serve_port is None else ()))]
+        served = [] if serve_port is None else [_host(name, serve_port) for name in names]
+        # A browser leaves out the port that goes without saying.
+        if port == 80:
             own += [host.removesuffix(b":80") for host in own]
-        served = [name.lower().encode("ascii") for name in names] if is_behind_serve else []
-        self._hosts = frozenset((*own, *served, *(host + b":443" for host in served)))
+        if serve_port == 443:
+            served += [host.removesuffix(b":443") for host in served]
+        self._hosts = frozenset((*own, *served))
         self._own_origins = frozenset((*(b"http://" + host for host in own), *(_HTTPS + host for host in served)))
         self._origins = self._own_origins | {origin.encode("ascii") for origin in public_origins}
         self.renew(passwords)
@@ -91,6 +95,14 @@ class Door:
             )
         if page is not None and page not in self._origins:
             raise OriginRefused("a page of another origin may not ask this proxy")
+
+    def shown(self, headers: Headers) -> Literal["current", "next"] | None:
+        """Which of the passwords a request that was admitted showed; None where that counts no more."""
+        try:
+            place = self._credentials.place(next(value for name, value in headers if name == b"authorization"))
+        except (StopIteration, ValueError):
+            return None
+        return "next" if place else "current"
 
     def check_referer(self, headers: Headers) -> None:
         """Hold Referer to what Origin is held to, for an upstream that would look at both.

@@ -67,11 +67,14 @@ class Profiles:
             raise ProfileNotServed(f"profile {name}: {state.detail}")
         # A wrong key is passed on to the agent, whose 401 says so.
 
-    async def report(self) -> bytes:
-        """Every profile's state, as JSON: `{"profiles": [{"name", "state", "detail", "agent_version"}, …]}`."""
+    async def report(self, credential: str | None) -> bytes:
+        """Every profile's state, and which of the two passwords was shown by who asks.
+
+        As JSON: `{"credential": "current"|"next", "profiles": [{"name", "state", "detail", "agent_version"}, …]}`.
+        """
         async with asyncio.TaskGroup() as tasks:
             asked = [tasks.create_task(self._ask(name, upstream)) for name, upstream in self._upstreams.items()]
-        return orjson.dumps({"profiles": [asdict(task.result()) for task in asked]})
+        return orjson.dumps({"credential": credential, "profiles": [asdict(task.result()) for task in asked]})
 
     async def _ask(self, name: str, upstream: Upstream) -> ProfileState:
         try:

@@ -51,6 +51,8 @@ class ProxySettings(BaseSettings):
     """Origins whose pages may ask the proxy, beside its own: `https://nas.example.ts.net`; comma separated."""
     behind_serve: bool = False
     """Behind Tailscale Serve: listens on loopback, is called by its names on https, and Serve says who calls."""
+    serve_port: Port = 443
+    """The port of that https."""
     tailscale_socket: Path | None = None
     """Where tailscaled answers; with it every caller is asked for there and must be one of `allowed_callers`."""
     allowed_callers: Annotated[tuple[str, ...], NoDecode] = ()

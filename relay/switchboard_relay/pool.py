@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import ssl
+from functools import cache
 from time import monotonic
 from types import TracebackType
 
@@ -20,12 +22,14 @@ IDLE_CONNECTIONS = 64
 class Pool:
     """Connections to `host:port`. Any number may be in use; idle ones are kept for a few seconds.
 
+    Where it `is_tls`, what answers there has to show a certificate for `host`, of an authority that is trusted here.
     There is no read timeout: an upstream may be silent for minutes. A vanished machine is noticed by TCP.
     """
 
-    def __init__(self, host: str, port: int, *, connect_seconds: float = CONNECT_SECONDS) -> None:
+    def __init__(self, host: str, port: int, *, is_tls: bool = False, connect_seconds: float = CONNECT_SECONDS) -> None:
         self.host = host
         self.port = port
+        self._tls = _trust() if is_tls else None
         self._connect_seconds = connect_seconds
         self._idle: list[Connection] = []  # the most recently used last
 
@@ -62,13 +66,13 @@ class Pool:
         """A new connection.
 
         Raises:
-            ConnectFailed: refused, unreachable or unknown.
+            ConnectFailed: refused, unreachable or unknown, or without the TLS that was asked for.
             ConnectTimedOut: not accepted in time.
         """
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._connect_seconds):
-                _, connection = await loop.create_connection(Connection, self.host, self.port)
+                _, connection = await loop.create_connection(Connection, self.host, self.port, ssl=self._tls)
         except TimeoutError as error:
             raise ConnectTimedOut(f"no connection within {self._connect_seconds:g} s") from error
         except OSError as error:
@@ -78,11 +82,23 @@ class Pool:
         return connection
 
 
+@cache
+def _trust() -> ssl.SSLContext:
+    """Whom this machine trusts; OpenSSL's SSL_CERT_FILE and SSL_CERT_DIR name others."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
 def _words(error: OSError) -> str:
     """The system's words; asyncio puts its own, with the address, in their place."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {error.verify_message.rstrip('.')}"
+    if isinstance(error, ssl.SSLError):
+        return f"it does not speak TLS as it should: {error.reason}"
     if error.errno is not None and error.errno > 0:
         return os.strerror(error.errno)
-    return error.strerror or str(error)
+    return error.strerror or str(error) or "it closed the connection before TLS was agreed on"
 
 
 class Exchange:

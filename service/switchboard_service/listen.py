@@ -7,6 +7,7 @@ word is noticed within 30 s.
 import asyncio
 import errno
 import socket
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from itertools import count
 
@@ -85,6 +86,31 @@ def open_listener(address: IPv4Address | IPv6Address, port: int) -> socket.socke
         raise kind(_reason(error, address, port)) from error
     listener.setblocking(False)
     return listener
+
+
+def open_those_there(
+    addresses: Iterable[IPv4Address | IPv6Address], port: int
+) -> tuple[list[socket.socket], list[tuple[IPv4Address | IPv6Address, int]]]:
+    """Sockets for those that are on this machine, and what is left for `open_when_there`.
+
+    Raises:
+        ListenError: the port is taken or not allowed, or an address of loopback is not there.
+    """
+    listeners: list[socket.socket] = []
+    awaited = []
+    try:
+        for address in addresses:
+            try:
+                listeners.append(open_listener(address, port))
+            except AddressMissing:
+                if address.is_loopback:
+                    raise
+                awaited.append((address, port))
+    except ListenError:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners, awaited
 
 
 async def open_when_there(address: IPv4Address | IPv6Address, port: int) -> socket.socket:

@@ -84,6 +84,24 @@ async def test_the_next_password_counts_also_when_it_is_renamed_in_the_middle_of
     assert (await proxy.ask("GET", "/-/ready", credential=NEXT_BASIC)).status == 200
 
 
+async def test_who_asks_for_the_profiles_is_told_which_of_the_two_passwords_it_showed(
+    proxy: RunningProxy, tmp_path: Path
+) -> None:
+    async def shown(credential: str) -> object:
+        return (await proxy.ask("GET", "/-/profiles", credential=credential)).json()["credential"]
+
+    replace(tmp_path / "proxy_password_next", NEXT)
+    for secret in proxy.app.secrets:
+        secret.refresh()
+    proxy.app.renew()
+    assert (await shown(BASIC), await shown(NEXT_BASIC)) == ("current", "next")
+    (tmp_path / "proxy_password_next").rename(tmp_path / "proxy_password")
+    for secret in proxy.app.secrets:
+        secret.refresh()
+    proxy.app.renew()
+    assert await shown(NEXT_BASIC) == "current"
+
+
 async def test_sighup_reads_the_files_at_once(command: ProxyCommand) -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()

@@ -52,6 +52,20 @@ async def test_other_names_and_origins_are_refused(behind_serve: RunningProxy, a
     assert agent.connections == 0
 
 
+async def test_serve_may_have_another_port(
+    agent: RecordingUpstream, dashboard: RecordingUpstream, tmp_path: Path
+) -> None:
+    profiles = {"default": Profile(port=agent.port)}
+    async with running_proxy(
+        tmp_path, profiles, dashboard.port, behind_serve=True, serve_port=8443, names=(NAME,)
+    ) as running:
+        host, origin = f"{NAME}:8443", f"{ORIGIN}:8443"
+        assert (await served(running, "/v1/models", f"Origin: {origin}", host=host)).status == 200
+        assert (await served(running, "/v1/models", f"Origin: {ORIGIN}", host=host)).status == 403
+        for other in (NAME, f"{NAME}:443"):
+            assert (await served(running, "/v1/models", host=other)).status == 421
+
+
 async def test_this_machine_may_ask_by_the_address(behind_serve: RunningProxy) -> None:
     assert (await behind_serve.ask("GET", "/-/ready")).status == 200
 

@@ -126,3 +126,9 @@ def test_ready_tells_and_sigterm_ends_with_0(environ: dict[str, str], serving: s
     assert KEY not in out
     gone = run("ready", environ)
     assert (gone.returncode, "no proxy answers" in gone.stderr) == (1, True)
+
+
+def test_looking_whether_it_is_ready_loads_little() -> None:
+    script = "import sys, switchboard_proxy.ready; print(*{name.split('.')[0] for name in sys.modules})"
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert not {"structlog", "rich"} & {*told.stdout.split()}
