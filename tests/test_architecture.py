@@ -15,7 +15,7 @@ MEMBERS = {
     "coordinator/switchboard_coordinator": {"switchboard_relay", "switchboard_service"},
 }
 IMPURE = {"asyncio", "httpx", "starlette", "socket", "uvicorn", "structlog"}
-ROOMS = ["keys", "peers", "groups", "turns", "surfaces", "command"]
+ROOMS = ["keys", "peers", "groups", "turns", "surfaces", "doctor", "command"]
 """The rooms of the coordinator; each knows only those before it, and the modules above all of them."""
 JOINS = {"app"}
 """What joins the rooms, and is known to the command alone."""

@@ -22,6 +22,7 @@ from .keys.rate import Rates
 from .peers.admission import Admission
 from .peers.breaker import Breaker
 from .peers.credential import Credential
+from .peers.drains import Drains
 from .peers.peer import Peer
 from .peers.peers_file import PeersFile
 from .peers.roster import Roster
@@ -29,6 +30,7 @@ from .peers.watch import Watch
 from .serve import Drain
 from .settings import CoordinatorSettings
 from .surfaces.audit_surface import AuditSurface
+from .surfaces.drain_surface import DrainSurface
 from .surfaces.edge import Edge, Told, error_response
 from .surfaces.intake import Intake
 from .surfaces.openai import ChatCompletions, Models
@@ -71,7 +73,7 @@ def create_app(
         name: Peer(
             name,
             entry,
-            Pool(entry.host, entry.port),
+            Pool(entry.host, entry.port, is_tls=entry.tls),
             Credential(entry.user, entry.password(settings.secrets_folder)),
             Breaker(),
         )
@@ -86,6 +88,12 @@ def create_app(
     )
     audit, rates = Audit(), Rates()
     admission = Admission({name: entry.max_turns for name, entry in peers.peers.items()})
+    watch = Watch(roster)
+
+    async def look(peer: str) -> None:
+        await watch.look(known[peer])
+
+    drains = Drains(engine, roster, admission, look)
     sessions = Sessions(journal)
     turns = Turns(
         known, roster, journal, sessions, admission, {name: entry.transport for name, entry in peers.peers.items()}
@@ -96,8 +104,8 @@ def create_app(
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await consumers.open(engine)
         writing = asyncio.create_task(journal.keep())
+        await drains.open()
         await turns.recover()
-        watch = Watch(roster)
         keeping = [asyncio.create_task(watch.keep(peer)) for peer in known.values()]
         keeping += [asyncio.create_task(consumers.keep(engine)), asyncio.create_task(audit.keep(engine))]
         try:
@@ -115,6 +123,7 @@ def create_app(
     chat = ChatCompletions(intake, turns)
     models, turn_surface = Models(roster), TurnSurface(intake, turns)
     roster_surface, raw = RosterSurface(roster, admission), Raw(known, roster, admission)
+    drain_surface = DrainSurface(drains, roster, roster_surface)
     app = _Application(
         Edge(chat, consumers, audit, rates, told),
         routes=[
@@ -133,6 +142,8 @@ def create_app(
             Route("/api/peers", roster_surface.all, methods=["GET"]),
             Route("/api/peers/events", RosterEvents(roster, roster_surface, drain), methods=["GET"]),
             Route("/api/peers/{peer}", roster_surface.one, methods=["GET"]),
+            Route("/api/peers/{peer}/drain", drain_surface.drain, methods=["POST"]),
+            Route("/api/peers/{peer}/undrain", drain_surface.undrain, methods=["POST"]),
             Route("/api/groups", roster_surface.groups, methods=["GET"]),
             Route("/api/audit", AuditSurface(audit).page, methods=["GET"]),
             Route("/api/remote-agent/invoke", Invoke(intake, turns), methods=["POST"]),

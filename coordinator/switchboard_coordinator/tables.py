@@ -66,6 +66,15 @@ keys = Table(
     Column("revoked_at", Float),
 )
 
+drains = Table(
+    "drains",
+    metadata,
+    Column("peer", Text, primary_key=True),
+    Column("since", Float, nullable=False),
+    Column("by", Text, nullable=False),  # the consumer who asked for it
+    sqlite_with_rowid=False,
+)
+
 audit = Table(
     "audit",
     metadata,

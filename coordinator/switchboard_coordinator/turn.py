@@ -48,10 +48,17 @@ class EventRefused(ValueError):
     """A turn in its state cannot have this event: a fault of ours."""
 
 
+class EventUnknown(EventRefused):
+    """An event that this version has no name for."""
+
+
 class Lane:
     """One address's part in a turn, as its events tell."""
 
-    __slots__ = ("_text", "address", "approvals", "attempts", "code", "end", "index", "run_id", "state", "transport")
+    __slots__ = (
+        *("_text", "address", "approvals", "attempts", "code", "end", "index", "run_id", "state", "stopping"),
+        "transport",
+    )
 
     def __init__(self, index: int, address: str, transport: Transport) -> None:
         self.index = index
@@ -61,6 +68,8 @@ class Lane:
         self.state: State = "queued"
         self.attempts = 0
         self.run_id: str | None = None
+        self.stopping: str | None = None
+        """Why its run is being stopped on the peer, until that is told."""
         self.code: str | None = None
         self.approvals: dict[str, Mapping[str, Any]] = {}
         """The approvals that the agent waits for."""
@@ -160,7 +169,7 @@ class Turn:
             return
         state = event.name.removeprefix("turn.")
         if state not in OVER:
-            raise EventRefused(f"{event.name} is no event of a turn")
+            raise EventUnknown(f"{event.name} is no event of a turn")
         if not self.lanes or not all(lane.state in OVER for lane in self.lanes):
             raise EventRefused(f"{event.name} while a lane goes on")
         if state != self.outcome():
@@ -187,6 +196,11 @@ class Turn:
                 if lane.run_id is not None or lane.transport != "runs":
                     raise EventRefused("a lane is one run, and on runs alone")
                 lane.run_id = event.data["run_id"]
+            case "lane.stopping":
+                lane = self._running(event)
+                if lane.run_id is None or lane.stopping is not None:
+                    raise EventRefused("only a run is stopped, and once")
+                lane.stopping = event.data["reason"]
             case "lane.tool":
                 self._running(event)
             case "lane.approval":
@@ -202,7 +216,7 @@ class Turn:
             case "lane.failed" | "lane.cancelled" | "lane.interrupted":
                 self._end(self._in(event, "queued", "running"), event)
             case _:
-                raise EventRefused(f"{event.name} is no event of a lane")
+                raise EventUnknown(f"{event.name} is no event of a lane")
 
     @staticmethod
     def _end(lane: Lane, event: Event) -> None:
@@ -224,8 +238,14 @@ class Turn:
 
 
 def folded(events: Iterable[Event]) -> Turn:
-    """The turn that these events, from the first on, add up to."""
+    """The turn that these events, from the first on, add up to.
+
+    What only a newer version knows, which was gone back from, is passed over (ADR 0011).
+    """
     turn = Turn()
     for event in events:
-        turn.apply(event)
+        try:
+            turn.apply(event)
+        except EventUnknown:
+            turn.last_id = event.id
     return turn

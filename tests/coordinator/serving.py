@@ -56,5 +56,5 @@ if __name__ == "__main__":
     logs.configure(expected=(Expected,))
     listener = open_listener(ip_address("127.0.0.1"), 0)
     print(listener.getsockname()[1], flush=True)
-    serve(app, listener, Drain(float(sys.argv[1])))
+    serve(app, [listener], Drain(float(sys.argv[1])))
     print("returned", flush=True)

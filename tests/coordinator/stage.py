@@ -3,7 +3,7 @@
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 
 import httpx
 import yaml
-from doubles.running_proxy import serving_proxy
+from doubles.running_proxy import RunningProxy, serving_proxy
 from doubles.serving import listening, serving
 from switchboard_coordinator.app import create_app
 from switchboard_coordinator.keys.consumers_file import add_consumer, read_consumers
@@ -147,7 +147,9 @@ class Stage:
         self.url = ""
         self.key = ""
         self.client: httpx.AsyncClient
-        self._peers: dict[str, Any] = {}
+        self.proxies: dict[str, RunningProxy] = {}
+        self.peers_named: dict[str, Any] = {}
+        """What the peers file says of them."""
         self._stack = AsyncExitStack()
         self._coordinator = AsyncExitStack()
 
@@ -169,15 +171,17 @@ class Stage:
         agent_turns: int = 10,
         proxy_key: str = AGENT_KEY,
         keep: int | None = None,
+        proxy: Mapping[str, Any] | None = None,
         **entry: Any,
     ) -> MockAgent:
-        """A mock agent behind a proxy; `proxy_key` is what the proxy believes to be the agent's key."""
+        """A mock agent behind a proxy with these settings; `proxy_key` is what it believes to be the agent's key."""
         agent = await self._stack.enter_async_context(
             MockAgent(
                 name, key=AGENT_KEY, profiles=tuple(profiles), multiplex=multiplex, max_turns=agent_turns, keep=keep
             )
         )
-        port = await self.proxy(name, agent.api_port, agent.dashboard_port, profiles=profiles, key=proxy_key)
+        ports = agent.api_port, agent.dashboard_port
+        port = await self.proxy(name, *ports, profiles=profiles, key=proxy_key, **(proxy or {}))
         self.peer(name, port, profiles={profile: {"capabilities": [*capabilities]} for profile in profiles}, **entry)
         return agent
 
@@ -189,8 +193,9 @@ class Stage:
         *,
         profiles: Sequence[str] = ("default",),
         key: str = AGENT_KEY,
+        **more: Any,
     ) -> int:
-        """A proxy before an agent that is at `api_port`; gives its own port."""
+        """A proxy before an agent that is at `api_port`, with more settings; gives its own port."""
         folder = self.folder / name
         folder.mkdir(mode=0o700)
         private(folder / "proxy_password", PASSWORD)
@@ -206,8 +211,9 @@ class Stage:
                 profile: Profile(port=api_port, prefix="" if profile == "default" else f"/p/{profile}")
                 for profile in profiles
             },
+            **more,
         )
-        await self._stack.enter_async_context(serving_proxy(settings, listener))
+        self.proxies[name] = await self._stack.enter_async_context(serving_proxy(settings, listener))
         return port
 
     async def odd(self, name: str, answer: bytes = b"", *, is_mute: bool = False, **entry: Any) -> OddPeer:
@@ -223,11 +229,11 @@ class Stage:
     def peer(self, name: str, port: int, *, password: str = PASSWORD, **entry: Any) -> None:
         """Name a peer; `password` is what the coordinator believes to be its proxy's."""
         private(self.secrets / f"{name}_password", password)
-        self._peers[name] = {"host": "127.0.0.1", "port": port, "password_file": f"{name}_password", **entry}
+        self.peers_named[name] = {"host": "127.0.0.1", "port": port, "password_file": f"{name}_password", **entry}
 
     async def start(self, *, watched: bool = True, **settings: Any) -> None:
         """Start the coordinator and wait until it has looked at every peer once; `settings` are an operator's."""
-        self.peers_file.write_text(yaml.safe_dump({"peers": self._peers}, sort_keys=False))
+        self.peers_file.write_text(yaml.safe_dump({"peers": self.peers_named}, sort_keys=False))
         self.key = self.key or add_consumer(self.secrets / "consumers", "me")
         chosen = CoordinatorSettings(
             listen_address=ip_address("127.0.0.1"),
@@ -242,9 +248,13 @@ class Stage:
         if watched:
             await until(self._has_looked, seconds=WAIT_SECONDS)
 
+    async def stop(self) -> None:
+        """End the coordinator."""
+        await self._coordinator.aclose()
+
     async def restart(self, **settings: Any) -> None:
         """End the coordinator and start another one on the same files."""
-        await self._coordinator.aclose()
+        await self.stop()
         await self.start(**settings)
 
     def client_of(self, key: str) -> httpx.AsyncClient:

@@ -64,6 +64,7 @@ class Turn:
     consumer: str = "me"
     heard: list[Waiting] = field(default_factory=list)
     is_running: bool = False
+    has_choice: bool = False
 
     def start(self, loop: Clocked) -> "Turn":
         """Ask for a place."""
@@ -73,7 +74,7 @@ class Turn:
         return self
 
     async def _run(self) -> None:
-        async with self.admission.place("nas", self.consumer, self.heard.append):
+        async with self.admission.place("nas", self.consumer, self.heard.append, has_choice=self.has_choice):
             self.is_running = True
             try:
                 await self.over.wait()
@@ -313,6 +314,73 @@ def test_the_steps_of_an_earlier_refusal_do_not_lengthen_the_pause_of_the_next(l
     assert admission.free("nas") == 3
 
 
+def test_a_paused_peer_gives_out_no_place_what_runs_goes_on_and_who_waited_begins_when_it_goes_on(
+    loop: Clocked,
+) -> None:
+    admission = Admission({"nas": 2})
+    loop.pass_(1.0)
+    running, ended, waiting = started(loop, admission, "me", "me", "me")
+    loop.pass_(4.0)
+    admission.pause("nas")
+    loop.settle()
+    assert (admission.is_paused("nas"), admission.free("nas"), running.is_running) == (True, 0, True)
+    ended.end(loop)
+    late = Turn(admission, "other").start(loop)
+    assert (waiting.is_running, late.is_running) == (False, False)
+    assert (waiting.positions[-1], late.heard) == (1, [Waiting(2, None)]), "nobody knows how long it lasts"
+    admission.pause("nas")
+    admission.go_on("nas")
+    loop.settle()
+    assert (waiting.is_running, late.is_running, admission.waiting("nas")) == (True, False, 1)
+    running.end(loop)
+    assert late.is_running
+
+
+def test_who_has_a_choice_does_not_wait_at_a_paused_peer(loop: Clocked) -> None:
+    admission = Admission({"nas": 1})
+    running, named = started(loop, admission, "me", "me")
+    free = Turn(admission, has_choice=True).start(loop)
+    assert free.positions == [2]
+    admission.pause("nas")
+    loop.settle()
+    assert "is being drained" in refusal(free).words
+    assert refusal(Turn(admission, has_choice=True).start(loop)).started == "no"
+    assert (named.task.done(), admission.waiting("nas")) == (False, 1)
+    running.end(loop)
+    admission.go_on("nas")
+    loop.settle()
+    assert named.is_running
+
+
+def test_a_pause_and_a_refusal_of_the_peer_do_not_end_each_other(loop: Clocked) -> None:
+    admission = Admission({"nas": 2})
+    first, second, waiting = started(loop, admission, "me", "me", "me")
+    loop.refuse(admission, 2.0)
+    admission.pause("nas")
+    second.end(loop)
+    first.end(loop)
+    loop.pass_(2.1)
+    assert not waiting.is_running, "the refusal is over, the pause is not"
+    loop.refuse(admission, 2.0)
+    admission.go_on("nas")
+    loop.settle()
+    assert not waiting.is_running, "the pause is over, the refusal is not"
+    loop.pass_(2.1)
+    assert waiting.is_running
+
+
+def test_what_was_taken_up_counts_beyond_the_limit_and_while_paused(loop: Clocked) -> None:
+    admission = Admission({"nas": 1})
+    admission.pause("nas")
+    with admission.resumed("nas"), admission.resumed("nas"):
+        assert admission.running("nas") == 2
+        admission.go_on("nas")
+        waiting = Turn(admission).start(loop)
+        assert not waiting.is_running
+    loop.settle()
+    assert (waiting.is_running, admission.running("nas")) == (True, 1)
+
+
 def test_a_peer_without_a_name_is_a_mistake_of_ours(loop: Clocked) -> None:
     admission = Admission({"nas": 1})
     with pytest.raises(KeyError):
@@ -328,10 +396,11 @@ class Rush(RuleBasedStateMachine):
         self.most = 3
         self.admission = Admission({"nas": self.most}, longest_queue=5, longest_wait_seconds=30.0)
         self.turns: list[Turn] = []
+        self.running_at_pause = 0
 
-    @rule(consumer=st.sampled_from("abc"))
-    def come(self, consumer: str) -> None:
-        turn = Turn(self.admission, consumer)
+    @rule(consumer=st.sampled_from("abc"), has_choice=st.booleans())
+    def come(self, consumer: str, has_choice: bool) -> None:
+        turn = Turn(self.admission, consumer, has_choice=has_choice)
         turn.over = asyncio.Event()
         turn.task = self.loop.create_task(turn._run())
         self.turns.append(turn)
@@ -359,6 +428,21 @@ class Rush(RuleBasedStateMachine):
     def refuse(self, seconds: float) -> None:
         self.loop.refuse(self.admission, seconds)
 
+    @rule()
+    def pause(self) -> None:
+        self.admission.pause("nas")
+        self.running_at_pause = self.admission.running("nas")
+
+    @rule()
+    def resume(self) -> None:
+        self.admission.go_on("nas")
+
+    @invariant()
+    def nobody_begins_while_it_is_paused(self) -> None:
+        if self.admission.is_paused("nas"):
+            assert self.admission.running("nas") <= self.running_at_pause
+            self.running_at_pause = self.admission.running("nas")
+
     @invariant()
     def nobody_runs_beyond_the_limit_and_no_place_is_left_while_somebody_waits(self) -> None:
         self.turns = [turn for turn in self.turns if not self._is_over(turn)]
@@ -376,6 +460,7 @@ class Rush(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
+            self.admission.go_on("nas")
             self.loop.pass_(LONGEST_PAUSE_SECONDS)
             self.loop.pass_(self.most * STEP_SECONDS)
             for turn in self.turns:

@@ -4,8 +4,11 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
+import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from coordinator.stage import OddPeer, Stage, plain_client, private, refusal, st
 from doubles.serving import listening
 from structlog.testing import LogCapture
 from switchboard_coordinator.command import ask, cli
+from switchboard_coordinator.database import migrate
 from switchboard_coordinator.keys.consumers_file import add_consumer
 from switchboard_coordinator.peers.peers_file import schema
 from waiting import until
@@ -288,6 +292,31 @@ def test_a_database_that_cannot_be_used_ends_the_start(
     assert shell.err.startswith(f"switchboard: {tmp_path}/no is no folder: make it")
 
 
+def test_check_looks_at_the_database_and_changes_nothing(
+    tmp_path: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "switchboard.db"
+    configured(tmp_path, monkeypatch)
+    assert shell.run("check") == 0
+    assert not file.exists()
+    file.write_bytes(b"")
+    assert shell.run("check") == 0
+    assert file.stat().st_size == 0
+    migrate(file)
+    assert shell.run("check") == 0
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("update alembic_version set version_num = '9999'")
+        connection.execute("pragma user_version = 9999")
+    assert shell.run("check") == 78
+    assert shell.err == f"switchboard: {file} belongs to a newer version of Switchboard: its schema is 9999\n"
+    file.write_bytes(b"no database at all, " * 100)
+    assert shell.run("check") == 78
+    assert f"{file} cannot be used: file is not a database" in shell.err
+    configured(tmp_path, monkeypatch, DATABASE_FILE=str(tmp_path / "no" / "switchboard.db"))
+    assert shell.run("check") == 78
+    assert f"{tmp_path}/no is no folder" in shell.err
+
+
 async def test_ready_says_whether_a_coordinator_answers(
     stage: Stage, shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,6 +332,30 @@ async def test_ready_says_whether_a_coordinator_answers(
     monkeypatch.setenv(PREFIX + "PORT", str(odd.port))
     assert await shell.run_beside("ready") == 1
     assert "answers 401 to /readyz" in shell.err
+
+
+LOADED = "; print(*{name.split('.')[0] for name in sys.modules})"
+READY = "import sys, switchboard_coordinator.command.ready"
+PEERS = """import contextlib, io, sys
+from switchboard_coordinator.command import cli
+with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+    cli.app(['peers', '--help'])"""
+
+
+@pytest.mark.parametrize(("script", "more"), [(READY, {"httpx", "typer", "rich"}), (PEERS + "\npass", set())])
+def test_who_asks_a_running_coordinator_loads_nothing_of_what_makes_one(script: str, more: set[str]) -> None:
+    command = [sys.executable, "-c", script + LOADED]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert not {"sqlalchemy", "alembic", "starlette", "uvicorn", *more} & {*told.stdout.split()}
+
+
+def test_every_command_is_listed_with_what_it_does(shell: Shell) -> None:
+    assert shell.run("--help") == 0
+    told = [line.strip(" │").split(maxsplit=1) for line in shell.out.splitlines() if line.startswith("│ ")]
+    assert ["keys", "Keys of consumers."] in told
+    names = {"serve", "check", "schema", "ready", "ask", "peers", "prove", "doctor", "drain", "undrain", "keys"}
+    assert {words[0] for words in told} >= {*names, "backup", "restore"}
+    assert shell.run("pears") == 2
 
 
 def test_the_schema_is_printed(shell: Shell) -> None:

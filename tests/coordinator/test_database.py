@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import stat
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import insert, select, text
 from switchboard_coordinator import tables
-from switchboard_coordinator.database import DatabaseError, migrate, open_blocking, open_database
+from switchboard_coordinator.database import DatabaseError, check, migrate, open_blocking, open_database
 
 AUDITED = {"at": 1.0, "actor": "me", "action": "raw", "subject": "nas", "outcome": "done"}
 
@@ -77,6 +78,7 @@ async def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:
 async def test_several_processes_may_make_it_at_once(tmp_path: Path) -> None:
     script = f"""
 import sys
+import time
 from pathlib import Path
 from switchboard_coordinator.database import migrate
 print("ready", flush=True)
@@ -94,6 +96,16 @@ migrate(Path({str(tmp_path / "switchboard.db")!r}))
             await process.stdout.readline()
         told = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
     assert [(process.returncode, err) for process, (_, err) in zip(processes, told, strict=True)] == [(0, b"")] * 4
+
+
+def test_who_makes_it_waits_for_who_writes_it_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "switchboard.db"
+    with closing(sqlite3.connect(file)) as other:
+        other.execute("create table theirs (x)")
+        other.execute("begin immediate")
+        monkeypatch.setattr(time, "sleep", lambda _: other.rollback())  # they have written when it has waited once
+        migrate(file)
+        assert not other.in_transaction
 
 
 def test_a_migration_that_is_cut_off_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -122,6 +134,15 @@ def test_a_missing_folder_is_told(tmp_path: Path) -> None:
     assert told == f"{tmp_path}/no is no folder: make it, or set SWITCHBOARD_COORDINATOR_DATABASE_FILE"
 
 
+def made_newer(file: Path, usable_from: int) -> None:
+    """As a later version would leave it."""
+    engine = open_blocking(file)
+    with engine.begin() as connection:
+        connection.execute(text("update alembic_version set version_num = '9999'"))
+        connection.exec_driver_sql(f"pragma user_version = {usable_from}")
+    engine.dispose()
+
+
 def test_a_folder_in_the_place_of_the_file_is_told(tmp_path: Path) -> None:
     assert refused(tmp_path) == f"{tmp_path} cannot be written: Is a directory"
 
@@ -133,12 +154,22 @@ def test_what_is_no_database_is_told_and_left_alone(tmp_path: Path) -> None:
     assert file.read_text() == "a letter, whatever its name" * 100
 
 
-def test_the_database_of_a_newer_version_is_told_and_left_alone(tmp_path: Path) -> None:
+def test_a_newer_schema_that_only_adds_is_used_and_left_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "switchboard.db"
+    made_newer(file, usable_from=0)
     engine = open_blocking(file)
     with engine.begin() as connection:
-        connection.execute(text("update alembic_version set version_num = '9999'"))
+        assert connection.execute(text("select version_num from alembic_version")).scalar() == "9999"
+        assert connection.execute(text("select count(*) from turns")).scalar() == 0
     engine.dispose()
+    check(file)
+
+
+def test_a_newer_schema_that_this_version_cannot_know_is_told_and_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "switchboard.db"
+    made_newer(file, usable_from=9999)
+    with pytest.raises(DatabaseError, match="newer version"):
+        check(file)
     told = refused(file)
     assert told.startswith(f"{file} belongs to a newer version of Switchboard")
     assert "9999" in told

@@ -81,7 +81,7 @@ REPORT = b'{"profiles":[{"name":"default","state":"up","agent_version":"0.19.0"}
 
 
 def test_a_report_is_read_for_the_profiles_that_we_know() -> None:
-    levels, profiles = look.read(200, REPORT, ["default", "work"])
+    levels, profiles, _ = look.read(200, REPORT, ["default", "work"])
     assert levels == LET_IN
     assert [*profiles] == ["default", "work"]
     assert (profiles["default"].levels, profiles["default"].agent_version) == (UP, "0.19.0")
@@ -107,7 +107,7 @@ ANSWERS: dict[str, tuple[int, bytes, str, str]] = {
 
 @pytest.mark.parametrize(("status", "body", "level", "words"), ANSWERS.values(), ids=ANSWERS.keys())
 def test_what_is_no_report_tells_which_level_fails(status: int, body: bytes, level: str, words: str) -> None:
-    levels, profiles = look.read(status, body, ["default"])
+    levels, profiles, _ = look.read(status, body, ["default"])
     found: dict[str, Any] = {name: getattr(levels, name) for name in NAMES}
     assert found.pop(level) == Level("failed", levels.detail)
     assert words in str(levels.detail)

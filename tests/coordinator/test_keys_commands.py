@@ -1,7 +1,9 @@
 """`switchboard keys`, as a person types it."""
 
 import asyncio
+import io
 import stat
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -183,9 +185,19 @@ def test_a_consumers_file_is_written_as_before(shell: Shell, tmp_path: Path) -> 
     assert "has a key" in shell.err
     assert shell.run("add", "he", "--file", str(tmp_path / "no" / "consumers")) == 1
     own.chmod(0o644)
-    assert shell.run("add", "he", "--file", str(file), "--key-file", str(own)) == 1
+    assert shell.run("add", "he", "--file", str(file), "--key-file", str(own)) == 2
     assert "open to group or others" in shell.err
     assert not shell.database.exists()
+
+
+def test_a_key_of_ones_own_comes_on_standard_input(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("sk-switchboard-a-key-of-mine\n"))
+    assert shell.run("add", "me", "--key-file", "-") == 0
+    assert shell.out == ""
+    assert [key.consumer for key in shell.kept()] == ["me"]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("too short\n"))
+    assert shell.run("add", "you", "--key-file", "-") == 2
+    assert "standard input" in shell.err
 
 
 async def test_a_command_waits_for_a_moments_writing_and_gives_up_on_a_longer_one(shell: Shell) -> None:

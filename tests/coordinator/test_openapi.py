@@ -109,9 +109,10 @@ async def test_a_running_coordinator_answers_as_its_document_says(stage: Stage, 
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
     words = ("--url", stage.url, "--header", f"Authorization: Bearer {key}", "--max-examples", f"{EXAMPLES}")
     more = ("--seed", f"{SEED}", "--generation-database", "none", "--no-color", "--request-timeout", "10")
-    endless = ("--exclude-path", "/api/peers/events")
+    # the one never ends, the other lets everything behind it wait
+    left_out = ("--exclude-path", "/api/peers/events", "--exclude-path", "/api/peers/{peer}/drain")
     process = await asyncio.create_subprocess_exec(
-        PROGRAM, "run", file, *words, *more, *endless, stdout=asyncio.subprocess.PIPE, cwd=tmp_path
+        PROGRAM, "run", file, *words, *more, *left_out, stdout=asyncio.subprocess.PIPE, cwd=tmp_path
     )
     async with asyncio.timeout(SECONDS):
         out, _ = await process.communicate()

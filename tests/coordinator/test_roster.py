@@ -7,7 +7,7 @@ from switchboard_coordinator.address import Address
 from switchboard_coordinator.peers import roster as roster_module
 from switchboard_coordinator.peers.health import LET_IN, Found, no_network, reported
 from switchboard_coordinator.peers.peers_file import parse_peers
-from switchboard_coordinator.peers.roster import Roster, Snapshot
+from switchboard_coordinator.peers.roster import DRAINED, Roster, Snapshot
 
 UP = Found(reported("up", None), "0.19.0")
 AWAY = no_network("refused")
@@ -106,3 +106,42 @@ def test_whoever_asks_is_told_of_changes_and_of_nothing_that_is_none(roster: Ros
         assert told[3:] == ["nas", "nas"]
     roster.note("nas", AWAY, {}, None)
     assert len(told) == 5, "told after it had gone"
+
+
+@pytest.mark.parametrize(
+    ("found", "state", "detail"),
+    [
+        (Found(reported("up", None)), "draining", DRAINED),
+        (Found(reported("degraded", "slow")), "draining", f"{DRAINED}; default: slow; work: slow"),
+        (Found(reported("down", "gone")), "down", "default: gone; work: gone"),
+        (Found(reported("unauthorized", "key")), "unauthorized", "default: key; work: key"),
+    ],
+)
+def test_a_peer_that_takes_turns_is_draining_instead_and_what_is_wrong_with_another_is_said_first(
+    roster: Roster, found: Found, state: str, detail: str
+) -> None:
+    roster.note("nas", LET_IN, {"default": found, "work": found}, 1.0)
+    roster.drained("nas", datetime.now(UTC))
+    peer = roster.now.peers["nas"]
+    assert (peer.state, peer.detail, peer.is_draining) == (state, detail, True)
+    assert peer.profiles["default"].state == found.levels.state, "a profile is as it was found"
+
+
+def test_a_drain_is_told_once_with_the_time_at_which_the_state_began(roster: Roster) -> None:
+    roster.note("nas", LET_IN, {"default": UP, "work": UP}, 1.0)
+    found = roster.now.peers["nas"].since
+    heard: list[str] = []
+    with roster.telling(heard.append):
+        began = datetime.now(UTC)
+        roster.drained("nas", began)
+        roster.drained("nas", began)
+        assert heard == ["nas"]
+        peer = roster.now.peers["nas"]
+        assert found is not None
+        assert peer.since is not None
+        assert found < began <= peer.since
+        roster.note("nas", LET_IN, {"default": UP, "work": UP}, 1.0)
+        assert roster.now.peers["nas"].since == peer.since
+        roster.drained("nas", None)
+    assert heard == ["nas", "nas"]
+    assert (roster.now.peers["nas"].state, roster.now.peers["nas"].detail) == ("up", None)

@@ -1,5 +1,7 @@
 """An id and the roster give the plan of a turn."""
 
+from datetime import UTC, datetime
+
 import pytest
 from switchboard_coordinator.address import MODES, Address
 from switchboard_coordinator.errors import MalformedRequest, ModelNotFound
@@ -110,6 +112,51 @@ def test_any_asks_the_home_then_the_healthiest_and_least_busy_and_who_is_down_la
     look(roster, **dict(zip(("nas", "work", "tower"), states.split(), strict=True)))
     route = plan("any@fleet", roster.now, busy=busy, sticky=sticky)
     assert (route.lanes, route.candidates) == (expected[:1], expected)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "expected"),
+    [
+        ("any@fleet", Options(), Plan("any", (TOWER,), candidates=(TOWER,))),
+        ("any@home", Options(), Plan("any", (NAS,), candidates=(NAS,))),  # there is no other
+        ("first@fleet", Options(), Plan("first", (TOWER,))),
+        ("all@code", Options(), Plan("all", (TOWER,))),
+        ("all@home", Options(), Plan("all", (NAS,))),
+        ("quorum@code", Options(), Plan("quorum", (TOWER,), quorum=1)),
+        ("quorum@code", Options(quorum=1), Plan("quorum", (TOWER,), quorum=1)),
+        ("quorum@code", Options(quorum=2), Plan("quorum", (WORK, TOWER), quorum=2)),
+        ("council@fleet", Options(), Plan("council", (TOWER, TOWER), chair=1)),
+        ("council@fleet", Options(chair=NAS), Plan("council", (TOWER, NAS), chair=1)),
+        ("work@nas", Options(), Plan("", (WORK,))),
+    ],
+)
+def test_groups_are_without_a_peer_that_is_drained_and_who_names_it_gets_it(
+    roster: Roster, model: str, options: Options, expected: Plan
+) -> None:
+    look(roster, nas="up", work="up", tower="up")
+    roster.drained("nas", datetime.now(UTC))
+    assert plan(model, roster.now, options) == expected
+
+
+def test_a_peer_that_is_drained_is_left_out_though_the_others_are_down(roster: Roster) -> None:
+    look(roster, nas="up", work="up", tower="down")
+    roster.drained("nas", datetime.now(UTC))
+    assert plan("any@fleet", roster.now).candidates == (TOWER,)
+    roster.drained("tower", datetime.now(UTC))
+    assert plan("any@fleet", roster.now).candidates == (NAS, WORK, TOWER), "all are: the healthiest comes first"
+
+
+def test_a_session_leaves_a_home_that_is_drained_only_where_it_may(roster: Roster) -> None:
+    look(roster, nas="up", work="up", tower="up")
+    roster.drained("nas", datetime.now(UTC))
+    assert plan("any@fleet", roster.now, sticky=NAS).candidates == (TOWER,)
+    assert plan("any@fleet", roster.now, sticky=NAS, is_bound=True).candidates == (NAS,)
+
+
+def test_a_quorum_that_nobody_could_reach_is_refused_also_while_a_peer_is_drained(roster: Roster) -> None:
+    roster.drained("nas", datetime.now(UTC))
+    with pytest.raises(MalformedRequest, match="`quorum` is 3, and quorum@code has 2 lanes"):
+        plan("quorum@code", roster.now, Options(quorum=3))
 
 
 def test_a_quorum_is_what_the_request_says_or_a_majority(roster: Roster) -> None:

@@ -114,6 +114,6 @@ def test_a_lifespan_that_does_not_start_is_no_service() -> None:
 
     before = signal.getsignal(signal.SIGTERM)
     with open_listener(ip_address("127.0.0.1"), 0) as listener, pytest.raises(SystemExit) as ended:
-        serve(app, listener, Drain(1))
+        serve(app, [listener], Drain(1))
     assert ended.value.code == 3
     assert signal.getsignal(signal.SIGTERM) == before

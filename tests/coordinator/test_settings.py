@@ -27,6 +27,7 @@ def test_every_setting_has_its_variable() -> None:
         "LISTEN_ADDRESS": "::1",
         "PORT": "99",
         "ALLOW_UNTRUSTED_BIND": "yes",
+        "ALSO_ON_LOOPBACK": "yes",
         "PEERS_FILE": "/a",
         "SECRETS_FOLDER": "/b",
         "DATABASE_FILE": "/c",
@@ -40,6 +41,7 @@ def test_every_setting_has_its_variable() -> None:
         "listen_address": "::1",
         "port": 99,
         "allow_untrusted_bind": True,
+        "also_on_loopback": True,
         "peers_file": "/a",
         "secrets_folder": "/b",
         "database_file": "/c",
@@ -75,3 +77,20 @@ def test_all_mistakes_are_told_at_once_by_variable() -> None:
         f"{PREFIX}PEER_FILE is not known, did you mean `{PREFIX}PEERS_FILE`?",
         f"{PREFIX}PORT must be at least 1",
     ]
+
+
+@pytest.mark.parametrize(
+    ("address", "places"),
+    [
+        ("100.64.0.1", ["100.64.0.1", "127.0.0.1"]),
+        ("::1", ["::1", "127.0.0.1"]),
+        ("127.0.0.1", ["127.0.0.1"]),
+        ("0.0.0.0", ["0.0.0.0"]),
+        ("::", ["::"]),
+    ],
+)
+def test_loopback_comes_beside_an_address_that_does_not_cover_it(address: str, places: list[str]) -> None:
+    told = {PREFIX + "LISTEN_ADDRESS": address, PREFIX + "ALSO_ON_LOOPBACK": "yes"}
+    assert [*map(str, load(CoordinatorSettings, told).addresses)] == places
+    told = {PREFIX + "LISTEN_ADDRESS": address}
+    assert [*map(str, load(CoordinatorSettings, told).addresses)] == [address]

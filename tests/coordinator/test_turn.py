@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from switchboard_coordinator.turn import NOBODY_ANSWERED, OVER, Event, EventRefused, Turn, folded, restored
 
 LANE_EVENTS = (
-    *("lane.queued", "lane.sent", "lane.sent", "lane.refused", "lane.run", "lane.text", "lane.tool"),
+    *("lane.queued", "lane.sent", "lane.sent", "lane.refused", "lane.run", "lane.text", "lane.tool", "lane.stopping"),
     *("lane.approval", "lane.approved", "lane.done", "lane.failed", "lane.cancelled", "lane.interrupted", "lane.new"),
 )
 TURN_EVENTS = ("turn.accepted", "turn.done", "turn.failed", "turn.cancelled", "turn.interrupted", "turn.running")
@@ -84,6 +84,8 @@ class AnyTurn(RuleBasedStateMachine):
                 assert out in (0, 1)
             assert lane.attempts == mine.count("lane.sent")
             assert mine.count("lane.run") <= 1
+            assert mine.count("lane.stopping") == (lane.stopping is not None)
+            assert "lane.stopping" not in mine or mine.index("lane.run") < mine.index("lane.stopping")
             if "lane.run" in mine:
                 assert lane.transport == "runs"
                 assert "lane.refused" not in mine[mine.index("lane.run") :], "a run that has an id did start"
@@ -160,3 +162,16 @@ def test_a_turn_comes_to_what_its_lanes_add_up_to(states: list[str], more: dict[
     turn.apply(Event(turn.last_id + 1, f"turn.{outcome}", 1.0, None, {}))
     with pytest.raises(EventRefused, match="after the turn was"):
         turn.apply(Event(turn.last_id + 1, "lane.text", 1.0, 0, {"text": "x"}))
+
+
+def test_what_only_a_newer_version_noted_is_passed_over_when_a_turn_is_read_back() -> None:
+    events = [
+        Event(1, "turn.accepted", 1.0, None, accepted(["chat"])),
+        Event(2, "lane.sent", 1.0, 0, {"address": "default@p0"}),
+        Event(3, "lane.dreamed", 1.0, 0, {"of": "sheep"}),
+        Event(4, "lane.done", 1.0, 0, {}),
+    ]
+    turn = folded(events)
+    assert (turn.last_id, turn.lanes[0].state) == (4, "done")
+    with pytest.raises(EventRefused, match="is no event of a lane"):
+        folded(events[:2]).apply(events[2])

@@ -62,8 +62,11 @@ async def test_the_roster_tells_state_since_round_trip_version_and_capabilities(
     assert nas == {
         "name": "nas",
         "host": "127.0.0.1",
+        "tls": False,
         "state": "up",
         "detail": None,
+        "credential": "current",
+        "draining_since": None,
         "max_turns": 3,
         "turns": {"limit": 3, "running": 0, "waiting": 0},
     }

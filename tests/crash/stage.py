@@ -38,7 +38,7 @@ class CrashStage(Stage):
 
     async def start(self, *, watched: bool = True, **settings: Any) -> None:
         """Run the coordinator and wait until it has looked at every peer once."""
-        self.peers_file.write_text(yaml.safe_dump({"peers": self._peers}, sort_keys=False))
+        self.peers_file.write_text(yaml.safe_dump({"peers": self.peers_named}, sort_keys=False))
         self.key = add_consumer(self.secrets / "consumers", "me")
         told = {"listen_address": LOOPBACK, "port": self._port, "peers_file": self.peers_file, **settings}
         told |= {"secrets_folder": self.secrets, "database_file": self.database_file}

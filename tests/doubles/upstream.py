@@ -1,6 +1,7 @@
 """An upstream at the level of TCP: it reads what comes and says, byte for byte, what its script says."""
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from socket import SO_LINGER, SOL_SOCKET
@@ -72,9 +73,9 @@ Script = Callable[[Visit], Awaitable[None]]
 class Upstream:
     """A context manager that listens on loopback. `script` runs for each connection, which stays open after it."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, *, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.visits: list[Visit] = []
-        self._script = script
+        self._script, self._tls, self._asked_port = script, tls, port
         self._server: asyncio.Server
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -89,7 +90,7 @@ class Upstream:
         return [request for visit in self.visits for request in visit.requests]
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._visited, LOOPBACK, 0)
+        self._server = await asyncio.start_server(self._visited, LOOPBACK, self._asked_port, ssl=self._tls)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import orjson
@@ -38,15 +39,43 @@ class Coordinator:
         Raises:
             AskFailed: nothing, or an error.
         """
+        return self._object("GET", "/api/peers", "peers")
+
+    def peer(self, name: str) -> dict[str, Any]:
+        """What `GET /api/peers/{peer}` answers.
+
+        Raises:
+            AskFailed: nothing, or an error.
+        """
+        return self._object("GET", _path_of(name), "turns")
+
+    def drain(self, name: str) -> dict[str, Any]:
+        """Give a peer no new turns; how it is then.
+
+        Raises:
+            AskFailed: nothing was answered, or an error.
+        """
+        return self._object("POST", f"{_path_of(name)}/drain", "turns")
+
+    def undrain(self, name: str) -> dict[str, Any]:
+        """Let a peer have turns again; how it is then.
+
+        Raises:
+            AskFailed: nothing was answered, or an error.
+        """
+        return self._object("POST", f"{_path_of(name)}/undrain", "turns")
+
+    def _object(self, method: str, path: str, member: str) -> dict[str, Any]:
+        """The JSON object that is answered, which must have this member."""
         with self._failures_told(), self._client() as client:
-            answer = client.get("/api/peers")
+            answer = client.request(method, path)
             try:
-                peers: dict[str, Any] = answer.json()
+                told: dict[str, Any] = answer.json()
             except ValueError:
-                peers = {}
-            if answer.status_code != 200 or "peers" not in peers:
-                raise AskFailed(_words(answer))
-            return peers
+                told = {}
+            if answer.status_code != 200 or member not in told:
+                raise AskFailed(words(answer))
+            return told
 
     def ask(self, text: str, target: str, show: Show) -> None:
         """Send one message to `target` and show what comes, as it comes.
@@ -65,14 +94,30 @@ class Coordinator:
         ):
             if answer.status_code != 200:
                 answer.read()
-                raise AskFailed(_words(answer))
+                raise AskFailed(words(answer))
             _show(answer.iter_bytes(), _Shown(target, show))
+
+    def post(self, path: str, body: Mapping[str, Any], seconds: float) -> httpx.Response:
+        """Ask once for an answer that comes whole, whatever its status; leave when it takes longer.
+
+        Raises:
+            AskFailed: there was none.
+        """
+        with self._failures_told(), self._client() as client:
+            try:
+                return client.post(path, json=body, timeout=httpx.Timeout(seconds, connect=CONNECT_SECONDS))
+            except httpx.ReadTimeout as error:
+                raise AskFailed(f"no answer came within {seconds:g} s, and the turn was left") from error
 
     def _client(self) -> httpx.Client:
         return httpx.Client(base_url=self._url, headers=self._headers, timeout=_TIMEOUT, trust_env=False)
 
     def _failures_told(self) -> "_FailuresTold":
         return _FailuresTold(self._url)
+
+
+def _path_of(peer: str) -> str:
+    return f"/api/peers/{quote(peer, safe='')}"
 
 
 class _FailuresTold:
@@ -138,7 +183,7 @@ def _show(pieces: Iterator[bytes], shown: _Shown) -> None:
         raise AskFailed("the answer ended before its end; the turn may have run")
 
 
-def _words(answer: httpx.Response) -> str:
+def words(answer: httpx.Response) -> str:
     """What an error of the coordinator says, in either of its shapes."""
     try:
         value = answer.json()

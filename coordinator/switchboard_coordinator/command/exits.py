@@ -3,7 +3,8 @@
 import sys
 from typing import NoReturn
 
-EX_FAILED, EX_USAGE, EX_CONFIG = 1, 2, 78
+EX_FAILED, EX_USAGE, EX_BUSY, EX_CONFIG = 1, 2, 75, 78
+"""75 says: not yet, come again."""
 
 
 def stop(status: int, *sentences: str) -> NoReturn:

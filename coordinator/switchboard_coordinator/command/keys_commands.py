@@ -17,7 +17,7 @@ from rich.console import Console
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from switchboard_service.mistakes import MistakesFound
-from switchboard_service.secret_file import SecretError, SecretFile
+from switchboard_service.secret_file import SecretError
 
 from switchboard_coordinator.database import DatabaseError, open_blocking
 from switchboard_coordinator.keys import keys
@@ -25,6 +25,7 @@ from switchboard_coordinator.keys.consumers_file import add_consumer
 from switchboard_coordinator.keys.keys import Grant, KeyRefused
 from switchboard_coordinator.keys.scopes import ScopeError, Scopes
 
+from .asked_with import read_key
 from .exits import EX_FAILED, EX_USAGE, stop
 from .keys_table import keys_table, when
 
@@ -34,7 +35,7 @@ _WIDE = 1000
 """Characters that a table may take: an id cut short would be of no use."""
 _DURATION = re.compile(r"(\d{1,6})([smhdw])")
 
-app = typer.Typer(no_args_is_help=True, help="Keys of consumers.")
+app = typer.Typer(name="keys", add_completion=False, no_args_is_help=True, help="Keys of consumers.")
 
 
 class Moves(StrEnum):
@@ -55,7 +56,7 @@ Name = Annotated[str, typer.Argument(help="The consumer's name.")]
 Database = Annotated[
     Path, typer.Option(envvar="SWITCHBOARD_COORDINATOR_DATABASE_FILE", help="The coordinator's database.")
 ]
-OwnKey = Annotated[Path | None, typer.Option(help="Take the key from this file instead of making one.")]
+OwnKey = Annotated[Path | None, typer.Option(help="Take the key from this file (or -) instead of making one.")]
 Duration = Annotated[float, typer.Option(parser=_duration, metavar="DURATION")]
 
 
@@ -167,10 +168,7 @@ def _must_be(database: Path) -> None:
 
 
 def _own_key(file: Path | None) -> str | None:
-    try:
-        return SecretFile(file).read() if file else None
-    except SecretError as error:
-        stop(EX_FAILED, str(error))
+    return None if file is None else read_key(file)
 
 
 def _show_once(key: str, key_file: Path | None) -> None:

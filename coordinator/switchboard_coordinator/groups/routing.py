@@ -53,8 +53,9 @@ def plan(
 ) -> Plan:
     """The plan for a model id: `profile@peer`, `peer` or `mode@group`.
 
-    `busy` is how many turns each peer has, running or waiting; `sticky` where the session is at home, and
-    `is_bound` whether it must stay there; `chairs` whom the operator made a group's chair.
+    Of a group the peers that are drained are left out, unless all are, the request's quorum needs them, or the session
+    must stay there. `busy` is how many turns each peer has, running or waiting; `sticky` where the session is at home,
+    and `is_bound` whether it must stay there; `chairs` whom the operator made a group's chair.
 
     Raises:
         ModelNotFound: no such id; the sentence says what there is.
@@ -72,19 +73,23 @@ def plan(
     if isinstance(target, Address):
         _check(target, snapshot)
         return Plan("", (target,))
-    lanes = snapshot.groups.get(target.name)
-    if lanes is None:
+    everyone = snapshot.groups.get(target.name)
+    if everyone is None:
         raise ModelNotFound(f"there is no group {target.name!r}; there are {', '.join(snapshot.groups)}")
+    lanes = _not_draining(everyone, snapshot)
     match target.mode:
         case "any":
             candidates = _candidates(lanes, snapshot, busy, sticky)
-            if is_bound and sticky in candidates:
+            if is_bound and sticky in everyone:
                 candidates = (sticky,)
             return Plan("any", candidates[:1], candidates=candidates)
         case "first":
             return Plan("first", lanes)
         case "quorum":
-            return Plan("quorum", lanes, quorum=_quorum(options.quorum, target, lanes), answers=options.answers)
+            _check_quorum(options.quorum, target, everyone)
+            if options.quorum is not None and options.quorum > len(lanes):
+                lanes = everyone
+            return Plan("quorum", lanes, quorum=options.quorum or len(lanes) // 2 + 1, answers=options.answers)
         case "council":
             chair = _chair(options.chair, snapshot) or chairs.get(target.name) or _healthiest(lanes, snapshot)
             return Plan("council", (*lanes, chair), chair=len(lanes), answers=options.answers)
@@ -114,6 +119,11 @@ def _rank(address: Address, snapshot: Snapshot) -> int:
     return _HEALTHY.index(state) if state in _HEALTHY else len(_HEALTHY)
 
 
+def _not_draining(lanes: tuple[Address, ...], snapshot: Snapshot) -> tuple[Address, ...]:
+    """Those whose peers are not drained; all where there is no other."""
+    return tuple(lane for lane in lanes if not snapshot.peers[lane.peer].is_draining) or lanes
+
+
 def _candidates(
     lanes: tuple[Address, ...], snapshot: Snapshot, busy: Mapping[str, int], sticky: Address | None
 ) -> tuple[Address, ...]:
@@ -134,11 +144,10 @@ def _healthiest(lanes: tuple[Address, ...], snapshot: Snapshot) -> Address:
     return min(lanes, key=lambda address: _rank(address, snapshot))
 
 
-def _quorum(asked: int | None, group: Group, lanes: tuple[Address, ...]) -> int:
+def _check_quorum(asked: int | None, group: Group, lanes: tuple[Address, ...]) -> None:
     if asked is not None and asked > len(lanes):
         words = f"`quorum` is {asked}, and {group} has {len(lanes)} {'lane' if len(lanes) == 1 else 'lanes'}"
         raise MalformedRequest(words, param="switchboard.quorum")
-    return asked or len(lanes) // 2 + 1
 
 
 def _chair(asked: Address | None, snapshot: Snapshot) -> Address | None:

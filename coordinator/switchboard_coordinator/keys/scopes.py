@@ -5,7 +5,7 @@
     any@gpu         ask a group so       *@gpu   in every mode               any@*    every group so
     raw:nas         use the agent API of a peer                              raw:*    of every peer
     cancel-others   cancel turns of other consumers
-    admin           read the audit log
+    admin           read the audit log, drain peers
 
 No word stands for another: who may do everything has `*`, `raw:*`, `cancel-others` and `admin`.
 """

@@ -4,8 +4,8 @@ All state changes between two awaits of one event loop, so nothing is locked; wh
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from math import ceil
 
@@ -23,7 +23,10 @@ WEIGHT = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Where a turn stands in its peer's queue: 1 is next. The wait is None until a turn has ended there."""
+    """Where a turn stands in its peer's queue: 1 is next. The wait is None where nobody knows.
+
+    That is until a turn has ended there, and while the peer is paused.
+    """
 
     position: int
     expected_wait_seconds: float | None
@@ -44,18 +47,22 @@ class Admission:
         self._longest_wait_seconds = longest_wait_seconds
 
     @asynccontextmanager
-    async def place(self, peer: str, consumer: str, told: Callable[[Waiting], None] = _unseen) -> AsyncIterator[None]:
+    async def place(
+        self, peer: str, consumer: str, told: Callable[[Waiting], None] = _unseen, *, has_choice: bool = False
+    ) -> AsyncIterator[None]:
         """Hold one of this peer's places in this block; wait for it where none is free.
 
         `told` hears where it stands when it has to wait and whenever its position changed; in the task that waits.
+        Who `has_choice` could go elsewhere, and does not wait while the peer is paused.
 
         Raises:
-            PeerBusy: the queue is full, or the wait was too long; `retry_after` says when to come again.
+            PeerBusy: the queue is full, the wait was too long, or the peer is paused and there is a choice;
+                `retry_after` says when to come again.
             KeyError: there is no such peer.
         """
         room = self._rooms[peer]
         if not room.enter():
-            await self._wait(room, consumer, told)
+            await self._wait(room, consumer, told, has_choice=has_choice)
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
@@ -63,14 +70,14 @@ class Admission:
         finally:
             room.leave(loop.time() - began)
 
-    async def _wait(self, room: "_Room", consumer: str, told: Callable[[Waiting], None]) -> None:
+    async def _wait(self, room: "_Room", consumer: str, told: Callable[[Waiting], None], *, has_choice: bool) -> None:
         """Return with a place, or raise without one, however the wait ends."""
         if len(room.queue) >= self._longest_queue:
             raise room.busy(f"{len(room.queue)} turns wait there already")
         waiter = room.queue_up(consumer)
         end = asyncio.get_running_loop().call_later(self._longest_wait_seconds, waiter.expire)
         try:
-            while not waiter.has_place and not waiter.is_late:
+            while not waiter.has_place and not waiter.is_late and not (has_choice and room.is_paused):
                 told(room.waiting(waiter.position))
                 await waiter.news()
         except BaseException:
@@ -80,7 +87,42 @@ class Admission:
             end.cancel()
         if not waiter.has_place:
             room.give_up(waiter)
-            raise room.busy(f"no place came free within {self._longest_wait_seconds:g} s")
+            waited = f"no place came free within {self._longest_wait_seconds:g} s"
+            raise room.busy(waited if waiter.is_late else "others may take the turn")
+
+    @contextmanager
+    def resumed(self, peer: str) -> Iterator[None]:
+        """Hold a place in this block for what runs there already, however many do.
+
+        Raises:
+            KeyError: there is no such peer.
+        """
+        room = self._rooms[peer]
+        room.running += 1
+        try:
+            yield
+        finally:
+            room.vacate()
+
+    def pause(self, peer: str) -> None:
+        """Give out none of this peer's places any more; what runs goes on, and who comes waits.
+
+        Raises:
+            KeyError: there is no such peer.
+        """
+        self._rooms[peer].pause()
+
+    def go_on(self, peer: str) -> None:
+        """Give out places again, at once to those that wait.
+
+        Raises:
+            KeyError: there is no such peer.
+        """
+        self._rooms[peer].go_on()
+
+    def is_paused(self, peer: str) -> bool:
+        """Whether no place is given out until `go_on`."""
+        return self._rooms[peer].is_paused
 
     def lower(self, peer: str, retry_after_seconds: float) -> None:
         """The peer refused a turn as one too many. To be said while that turn still holds its place.
@@ -92,8 +134,7 @@ class Admission:
 
     def free(self, peer: str) -> int:
         """How many turns would start there at once."""
-        room = self._rooms[peer]
-        return max(0, room.places - room.running)
+        return self._rooms[peer].free
 
     def running(self, peer: str) -> int:
         """How many places are taken."""
@@ -142,15 +183,21 @@ class _Room:
         self.running = 0
         self.limit = self.places = limit
         """What may run now; `places` is 0 while a peer that refused is left alone, else it is the limit."""
+        self.is_paused = False
         self.queue: FairQueue[_Waiter] = FairQueue()
         self._peer = peer
         self._allowed = limit
         self._mean_seconds: float | None = None
         self._rise: asyncio.TimerHandle | None = None
 
+    @property
+    def free(self) -> int:
+        """How many may begin now."""
+        return 0 if self.is_paused else max(0, self.places - self.running)
+
     def enter(self) -> bool:
         """Take a place if one is free; one is free only where nobody waits."""
-        if self.running < self.places:
+        if self.free:
             self.running += 1
             return True
         return False
@@ -159,7 +206,7 @@ class _Room:
         """Give a place back that was held for so long."""
         mean = self._mean_seconds
         self._mean_seconds = seconds if mean is None else mean + WEIGHT * (seconds - mean)
-        self._vacate()
+        self.vacate()
 
     def queue_up(self, consumer: str) -> _Waiter:
         """Wait behind those who came before."""
@@ -171,23 +218,35 @@ class _Room:
     def give_up(self, waiter: _Waiter) -> None:
         """Wait no longer; a place that came meanwhile goes to the next."""
         if waiter.has_place:
-            self._vacate()
+            self.vacate()
         else:
             self.queue.remove(waiter.consumer, waiter)
             self._move_up()
 
     def waiting(self, position: int) -> Waiting:
         """What somebody at this position may expect."""
-        if self._mean_seconds is None:
+        if self._mean_seconds is None or self.is_paused:
             return Waiting(position, None)
         must_end = max(1, position + self.running - self.limit)
         return Waiting(position, round(must_end * self._mean_seconds / self.limit, 1))
 
     def busy(self, why: str) -> PeerBusy:
         """The refusal. Its `retry_after` is when the queue of now should be gone."""
-        error = PeerBusy(f"{self._peer} runs {self.running} turns of ours, as many as it may, and {why}")
+        state = "is being drained" if self.is_paused else f"runs {self.running} turns of ours, as many as it may"
+        error = PeerBusy(f"{self._peer} {state}, and {why}")
         error.retry_after = str(max(1, ceil(self.waiting(len(self.queue)).expected_wait_seconds or 0)))
         return error
+
+    def pause(self) -> None:
+        """See `Admission.pause`. Everyone who waits hears of it: who has a choice goes elsewhere."""
+        self.is_paused = True
+        for waiter in self.queue:
+            waiter.tell()
+
+    def go_on(self) -> None:
+        """See `Admission.go_on`."""
+        self.is_paused = False
+        self._move_up()
 
     def lower(self, pause_seconds: float) -> None:
         """See `Admission.lower`."""
@@ -209,7 +268,8 @@ class _Room:
             self._rise = asyncio.get_running_loop().call_later(STEP_SECONDS, self._open, limit + 1)
         self._move_up()
 
-    def _vacate(self) -> None:
+    def vacate(self) -> None:
+        """Give a place back."""
         self.running -= 1
         if self.queue:
             self._move_up()

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Literal
 
 State = Literal["up", "degraded", "unauthorized", "down"]
+PeerState = State | Literal["draining"]
 LevelState = Literal["ok", "degraded", "failed", "unknown"]
 
 NOT_ASKED = "has not been asked yet"
@@ -68,6 +69,8 @@ class Found:
 
     levels: Levels
     agent_version: str | None = None
+    reported: str | None = None
+    """The proxy's own word for it, which tells an agent that is not there from one that is not this profile."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,14 @@ class PeerEntry(_Entry):
 
     host: Annotated[str, AfterValidator(_host), Field(description="The proxy's tailnet address or host name.")]
     port: Annotated[int, Field(strict=True, ge=1, le=65535, description="The proxy's port.")] = 9121
+    tls: Annotated[
+        bool,
+        Field(
+            strict=True,
+            description="Whether there is HTTPS there, as Tailscale Serve puts it before a proxy: `host` is then the "
+            "name in its certificate.",
+        ),
+    ] = False
     user: Annotated[str, Field(pattern=r"^[!-9;-~]+$", description="The user that the proxy takes; no colon.")] = (
         "coordinator"
     )

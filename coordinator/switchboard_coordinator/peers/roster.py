@@ -8,9 +8,10 @@ from types import MappingProxyType
 
 from switchboard_coordinator.address import FLEET, Address
 
-from .health import LET_IN, NEVER_LOOKED, Found, LastTurn, Levels, State, summed_up
+from .health import LET_IN, NEVER_LOOKED, Found, LastTurn, Levels, PeerState, State, summed_up
 from .peers_file import PeersFile
 
+DRAINED = "it is drained: groups are without it, and what is named to it waits"
 TURN_TIMES_DIFFER = timedelta(seconds=1)
 """A turn that ended as the one before it renews the time of the last one no more often than this."""
 
@@ -49,10 +50,14 @@ class PeerStatus:
     levels: Levels = NEVER_LOOKED
     since: datetime | None = None
     round_trip_ms: float | None = None
+    credential: str | None = None
+    """Which of its two passwords the proxy was shown last: `current` or `next`."""
+    draining_since: datetime | None = None
+    is_tls: bool = False
 
     @property
-    def state(self) -> State:
-        """Its profiles' states summed up, once its proxy lets us in."""
+    def state(self) -> PeerState:
+        """Its profiles' states summed up, once its proxy lets us in; `draining` in place of those that take turns."""
         return self._summed_up[0]
 
     @property
@@ -61,7 +66,19 @@ class PeerStatus:
         return self._summed_up[1]
 
     @property
-    def _summed_up(self) -> tuple[State, str | None]:
+    def is_draining(self) -> bool:
+        """Whether it gets no new turns, however it was found."""
+        return self.draining_since is not None
+
+    @property
+    def _summed_up(self) -> tuple[PeerState, str | None]:
+        state, detail = self._found
+        if not self.is_draining or state not in ("up", "degraded"):
+            return state, detail
+        return "draining", f"{DRAINED}; {detail}" if detail else DRAINED
+
+    @property
+    def _found(self) -> tuple[State, str | None]:
         if self.levels == LET_IN:
             return summed_up({name: profile.levels for name, profile in self.profiles.items()})
         return self.levels.state, self.levels.detail
@@ -107,13 +124,21 @@ class Roster:
                                 for profile, told in entry.profiles.items()
                             }
                         ),
+                        is_tls=entry.tls,
                     )
                     for name, entry in peers.peers.items()
                 }
             )
         )
 
-    def note(self, peer: str, levels: Levels, profiles: Mapping[str, Found], round_trip_ms: float | None) -> None:
+    def note(
+        self,
+        peer: str,
+        levels: Levels,
+        profiles: Mapping[str, Found],
+        round_trip_ms: float | None,
+        credential: str | None = None,
+    ) -> None:
         """Take over what a look at this peer found; a profile without a word of its own is as its peer."""
         before = self.now.peers[peer]
         now = datetime.now(UTC)
@@ -121,6 +146,7 @@ class Roster:
             before,
             levels=levels,
             round_trip_ms=round_trip_ms,
+            credential=credential,
             profiles=MappingProxyType(
                 {
                     name: _noted(status, profiles.get(name, Found(levels)), now)
@@ -131,6 +157,14 @@ class Roster:
         if before.since is None or before.state != after.state:
             after = replace(after, since=now)
         self._put(after, is_news=replace(after, round_trip_ms=before.round_trip_ms) != before)
+
+    def drained(self, peer: str, since: datetime | None) -> None:
+        """It gets no new turns since then; None: it does again."""
+        before = self.now.peers[peer]
+        after = replace(before, draining_since=since)
+        if before.state != after.state:
+            after = replace(after, since=datetime.now(UTC))
+        self._put(after, is_news=after != before)
 
     def knows(self, address: Address) -> bool:
         """Whether there is such an address."""

@@ -73,8 +73,9 @@ class Watch:
                 peer.credential.refuse(credential)
             peer.was_heard()
             peer.breaker.succeeded()
-            levels, profiles = look.read(status, body, before.profiles)
-            self._roster.note(peer.name, levels, profiles, round((time.perf_counter() - began) * 1000, 1))
+            found = look.read(status, body, before.profiles)
+            round_trip_ms = round((time.perf_counter() - began) * 1000, 1)
+            self._roster.note(peer.name, found.levels, found.profiles, round_trip_ms, found.credential)
         after = self._roster.now.peers[peer.name]
         if before.state != after.state or before.since is None:
             _log.info("peer_state", peer=peer.name, state=after.state, detail=after.detail)
@@ -96,7 +97,8 @@ async def _ask(peer: PeerStatus, place: str, credential: bytes | None) -> tuple[
         TimeoutError: it did not come to its end in time.
     """
     is_away = peer.levels.network.state == "failed"
-    pool = Pool(peer.host, peer.port, connect_seconds=AWAY_CONNECT_SECONDS if is_away else CONNECT_SECONDS)
+    connect_seconds = AWAY_CONNECT_SECONDS if is_away else CONNECT_SECONDS
+    pool = Pool(peer.host, peer.port, is_tls=peer.is_tls, connect_seconds=connect_seconds)
     headers = [(b"host", place.encode("ascii")), (b"connection", b"close")]
     if credential is not None:
         headers.append((b"authorization", credential))

@@ -23,6 +23,7 @@ QUESTION = {"role": "user", "content": "hello"}
 STREAM = "true, or what an agent takes for it: `1`, and the texts true, 1, yes, on; anything else is not"
 Address = Annotated[str, WithJsonSchema(ADDRESS)]
 Health = Literal["up", "degraded", "unauthorized", "down"]
+PeerHealth = Literal["up", "degraded", "draining", "unauthorized", "down"]
 
 
 class Ours(BaseModel):
@@ -281,10 +282,13 @@ class Peer(Ours):
     name: str
     host: str
     port: int
-    state: Health
+    tls: bool
+    state: PeerHealth
     since: str | None
     detail: str | None
     round_trip_ms: float | None
+    credential: str | None
+    draining_since: str | None
     max_turns: int
     levels: PeerLevels
     profiles: list[Profile]

@@ -29,11 +29,7 @@ class RosterSurface:
         Raises:
             RouteNotFound: there is no such peer.
         """
-        peers = self._roster.now.peers
-        name = request.path_params["peer"]
-        if name not in peers:
-            raise RouteNotFound(404, f"there is no such peer; there are {', '.join(peers)}")
-        return JSONResponse(self.peer(name))
+        return JSONResponse(self.peer(peer_of(request, self._roster)))
 
     async def groups(self, request: Request) -> Response:  # noqa: ARG002 - Starlette's shape of an endpoint
         """Every group, its addresses, and the model id of each mode in which it can be asked."""
@@ -66,15 +62,30 @@ class RosterSurface:
         return told
 
 
+def peer_of(request: Request, roster: Roster) -> str:
+    """The name of the peer that the path is about.
+
+    Raises:
+        RouteNotFound: there is no such peer.
+    """
+    name: str = request.path_params["peer"]
+    if name not in roster.now.peers:
+        raise RouteNotFound(404, f"there is no peer {name[:80]!r}; there are {', '.join(roster.now.peers)}")
+    return name
+
+
 def _peer(peer: PeerStatus) -> dict[str, Any]:
     return {
         "name": peer.name,
         "host": peer.host,
         "port": peer.port,
+        "tls": peer.is_tls,
         "state": peer.state,
         "since": peer.since.isoformat() if peer.since else None,
         "detail": peer.detail,
         "round_trip_ms": peer.round_trip_ms,
+        "credential": peer.credential,
+        "draining_since": peer.draining_since.isoformat() if peer.draining_since else None,
         "max_turns": peer.max_turns,
         "levels": {
             "network": _level(peer.levels.network),

@@ -117,6 +117,7 @@ class TurnSurface:
         task = self._turns.task(turn_id)
         if task is not None:
             task.cancel("asked", wanted.lane)
+            await live.written()  # should this process end now, the next one goes on with it
         return JSONResponse(_told(live))
 
     async def approve(self, request: Request) -> Response:

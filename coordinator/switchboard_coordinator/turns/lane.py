@@ -106,6 +106,10 @@ class LaneTask:
         """End it; once is enough."""
         if self._reason is None and not self.is_over:
             self._reason = reason
+            if self._lane.run_id is not None and self._lane.stopping is None:
+                self._note(
+                    "lane.stopping", reason=reason
+                )  # should this process end first, the next one goes on with it
             if self._task is not None:
                 self._task.cancel()
 
@@ -115,7 +119,8 @@ class LaneTask:
             return
         self._task = asyncio.current_task()
         if self._reason is not None:
-            self._note("lane.cancelled", reason=self._reason)
+            stopped = await self._conversation.stop() if self._lane.state == "running" else {}
+            self._note("lane.cancelled", reason=self._reason, **stopped)
             return
         try:
             await self._go()
@@ -142,7 +147,9 @@ class LaneTask:
     async def _go(self) -> None:
         lane = self._lane
         if lane.state == "running":
-            self._end(await self._conversation.resume(self._candidates[0]))
+            with self._admission.resumed(self._candidates[0].peer):
+                end = await self._conversation.resume(self._candidates[0])
+            self._end(end)
             return
         left = list(self._candidates)
         attempt = 0
@@ -150,8 +157,10 @@ class LaneTask:
             address = next((each for each in left if self._admission.free(each.peer)), left[0])
             attempt += 1
             try:
-                self._peers[address.peer].check_there()
-                async with self._admission.place(address.peer, self._live.consumer, self._waits):
+                if not self._admission.is_paused(address.peer):
+                    self._peers[address.peer].check_there()
+                has_choice = len(left) > 1
+                async with self._admission.place(address.peer, self._live.consumer, self._waits, has_choice=has_choice):
                     end = await self._ask(address, attempt)
             except PeerError as error:
                 is_sent = self._lane.state == "running"

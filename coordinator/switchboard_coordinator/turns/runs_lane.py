@@ -57,7 +57,8 @@ class RunsLane:
         self._question = question
         self._headers = headers
         self._can_approve = can_approve
-        self._address: Address | None = None
+        lane = live.turn.lanes[index]
+        self._address = Address.of(lane.address) if lane.run_id is not None else None
         self._starting: asyncio.Task[dict[str, Any]] | None = None
 
     @property

@@ -1,7 +1,7 @@
 """The task of one turn: its lanes side by side, as its mode wants it, to the last event. Knows no surface."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,16 @@ class TurnTask:
     def end_after(self, seconds: float) -> None:
         """Give it a deadline."""
         self._deadline = asyncio.get_running_loop().call_later(seconds, self.cancel, DEADLINE)
+
+    def take_up(self, events: Iterable[Event]) -> None:
+        """Come to where another process left it, once all lanes are added: `events` are those that it noted."""
+        if self._course is not None:
+            for event in events:
+                self._decide(event)
+            self.live.watcher = self._decide
+        for index, lane in enumerate(self.live.turn.lanes):
+            if lane.stopping is not None:
+                self.cancel(lane.stopping, index)
 
     def start(self, ended: "Callable[[TurnTask], None]") -> None:
         """Begin; `ended` is called when nothing more will happen here."""

@@ -166,6 +166,7 @@ class Turns:
             quorum=plan.quorum,
             chair=plan.chair,
             candidates=[str(address) for address in plan.candidates],
+            deadline_at=None if asking.deadline_ms is None else time.time() + asking.deadline_ms / 1000,
         )
 
     def _start(self, task: TurnTask) -> None:
@@ -262,30 +263,21 @@ class Turns:
     async def recover(self) -> None:
         """Take up what another process left open: runs go on, the rest is told as interrupted."""
         for row in await self.journal.left_open():
+            events = await self.journal.events(row.id, 0)
             live = LiveTurn(row.id, row.consumer, self.journal, session=row.session)
-            live.resume(folded(await self.journal.events(row.id, 0)), row.restarts)
-            task = TurnTask(live, None)
+            live.resume(folded(events), row.restarts)
+            # A council's chair was not asked yet, or is a lane like others.
+            task = TurnTask(live, course(live.turn.accepted, "") if live.turn.accepted["mode"] != "council" else None)
             for lane in live.turn.lanes:
-                self._add_again(task, lane.index)
+                run = RunsLane(live, lane.index, self._peers, None, (), can_approve=True)
+                self._add(task, (Address.of(lane.address),), run)
+            task.take_up(events)
+            for lane in live.turn.lanes:
+                if not lane.is_over and (lane.run_id is None or Address.of(lane.address).peer not in self._peers):
+                    live.note("lane.interrupted", lane.index, **_left(lane).told())
+            if (deadline_at := live.turn.accepted.get("deadline_at")) is not None:
+                task.end_after(max(0.0, deadline_at - time.time()))
             self._start(task)
-
-    def _add_again(self, task: TurnTask, index: int) -> None:
-        live = task.live
-        lane = live.turn.lanes[index]
-        address = Address.of(lane.address)
-        run = RunsLane(live, index, self._peers, None, (), can_approve=True)
-        if lane.is_over:
-            self._add(task, (), run)
-        elif lane.run_id is not None and address.peer in self._peers:
-            self._add(task, (address,), run)
-        else:
-            self._add(task, (), run)
-            error: SwitchboardError
-            if lane.state == "queued":
-                error = PeerUnavailable("the coordinator ended before the turn was sent")
-            else:
-                error = PeerOutcomeUnknown(f"{address} was at work when the coordinator ended; it may have run")
-            live.note("lane.interrupted", index, **error.told())
 
     async def close(self, drain_seconds: float) -> None:
         """This process ends: let what still runs end by itself for so long, and break off the rest."""
@@ -297,6 +289,13 @@ class Turns:
         async with asyncio.TaskGroup() as closing:
             for task in list(self._tasks.values()):
                 closing.create_task(task.close())
+
+
+def _left(lane: Lane) -> SwitchboardError:
+    """What is to be said of a lane that ended with another process of ours."""
+    if lane.state == "queued":
+        return PeerUnavailable("the coordinator ended before the turn was sent")
+    return PeerOutcomeUnknown(f"{lane.address} was at work when the coordinator ended; it may have run")
 
 
 def _new_id() -> str:
