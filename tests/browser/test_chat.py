@@ -10,7 +10,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SCREEN = ".xterm-rows"
 SAID = "hello-peer"
-"""One word: the terminal of hermes-agent 0.19.0 draws other spaces than were typed when they are typed fast."""
+TYPED_MS = 50.0
+"""As a person types: the terminal of hermes-agent 0.19.0 draws other spaces than were typed if they are typed fast."""
 
 CONSOLE = """async target => {
     const socket = new WebSocket(`${location.origin.replace('http', 'ws')}${target}`)
@@ -39,7 +40,7 @@ async def talk(chat: Watched) -> None:
     """Type a message in the terminal of the Chat tab, see its echo and its answer; all of the tab's sockets speak."""
     await chat.shows("ready", SCREEN)
     await chat.page.locator(".xterm").click()
-    await chat.page.keyboard.type(SAID)
+    await chat.page.keyboard.type(SAID, delay=TYPED_MS)
     await chat.shows(f"❯ {SAID}", SCREEN)
     await chat.page.keyboard.press("Enter")
     await chat.shows(f"[nas] echo: {SAID}", SCREEN)

@@ -70,27 +70,39 @@ class Watched:
 
         await until(has_come, seconds=SECONDS)
 
-    async def settled(self, *, unlike: str = "") -> str:
-        """Wait until it shows something else than `unlike` and has asked for nothing for a while; what it shows."""
+    async def shown(self) -> str:
+        """The text that it shows; empty while it still loads: it asked for something just now, or a spinner turns."""
+        text: str = await self.page.evaluate(SHOWN)
+        is_quiet = not self._open and monotonic() - self._asked > QUIET_SECONDS
+        return text if is_quiet and not SPINNER.search(text) else ""
+
+    async def settled(self) -> str:
+        """Wait until it has loaded and shows something; what it shows."""
         shown = ""
 
         async def is_settled() -> bool:
             nonlocal shown
-            shown = await self.page.evaluate(SHOWN)
-            is_quiet = not self._open and monotonic() - self._asked > QUIET_SECONDS
-            return is_quiet and shown != unlike and not SPINNER.search(shown)
+            shown = await self.shown()
+            return shown != ""
 
         await until(is_settled, seconds=SECONDS)
         return shown
 
     async def shows(self, words: str, within: str) -> None:
-        """Wait until the element `within` contains these words."""
+        """Wait until the element `within` contains these words; where it does not, tell what it shows."""
         place = self.page.locator(within)
+        shown = ""
 
         async def is_there() -> bool:
-            return words in (await place.inner_text()).replace("\xa0", " ")
+            nonlocal shown
+            shown = (await place.inner_text()).replace("\xa0", " ")
+            return words in shown
 
-        await until(is_there, seconds=SECONDS)
+        try:
+            await until(is_there, seconds=SECONDS)
+        except TimeoutError as error:
+            error.add_note(f"{within} shows\n{shown}")
+            raise
 
     def _requested(self, request: Request) -> None:
         self._open.add(request)

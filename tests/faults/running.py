@@ -19,7 +19,7 @@ from .schedule import APPROVE, Ask, Mode, Schedule, Trouble, drawn
 from .stage import FaultyStage, Machine, Slot
 from .verdict import Evidence, LaneEvidence, Told, findings, in_words
 
-SLOTS = 16
+SLOTS = 4
 REST_SECONDS = 10.0
 LOST_SECONDS = 3.0
 """Whoever knows of a run has answered its approval by then."""

@@ -7,8 +7,9 @@ from .running import run_all
 from .schedule import drawn
 
 SCHEDULES, BATCHES = 500, 4
-LEAST_SHARE = 0.1
-"""Of turns that end whole, and of those whose outcome is unknown: with fewer of one kind a run shows little."""
+LEAST_SHARE = 0.05
+"""Of turns that end whole, and of those whose outcome is unknown: with fewer of one kind a run shows little. They are
+65 and 16 % on an idle machine; on a busy one turns begin later, and the faults are over before some of them."""
 
 
 @pytest.mark.parametrize("batch", range(BATCHES))

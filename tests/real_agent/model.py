@@ -29,23 +29,24 @@ class Asked:
 
 
 class Model:
-    """A chat completions server on a free loopback port; a context manager. It keeps every request in `asked`."""
+    """A chat completions server on a free port of `host`; a context manager. It keeps every request in `asked`."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
         self.asked: list[Asked] = []
+        self._host = host
         self._server: asyncio.Server | None = None
         self._port = 0
 
     def base_url(self, peer: str, profile: str) -> str:
         """What this profile of this peer has as the base URL of its provider."""
-        return f"http://127.0.0.1:{self._port}/{peer}/{profile}/v1"
+        return f"http://{self._host}:{self._port}/{peer}/{profile}/v1"
 
     def turns(self, peer: str, profile: str, text: str = "") -> list[Asked]:
         """The requests of one profile, those that contain `text` where it is given."""
         return [a for a in self.asked if (a.peer, a.profile) == (peer, profile) and text in a.text]
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, self._host, 0)
         self._port = self._server.sockets[0].getsockname()[1]
         return self
 
