@@ -1,5 +1,6 @@
 # All images of Switchboard. `make images` fills the variables in; by hand: docker buildx bake --file images/bake.hcl --load
 variable "TAG" { default = "dev" }
+variable "VERSION" { default = "unknown" }
 variable "REVISION" { default = "unknown" }
 variable "CREATED" { default = "1970-01-01T00:00:00Z" }
 variable "SOURCE" { default = "unknown" }
@@ -20,6 +21,7 @@ target "image" {
   tags       = ["switchboard-${image}:${TAG}"]
   secret     = CA == "" ? [] : ["type=file,id=ca,src=${CA}"]
   args = {
+    VERSION  = VERSION
     REVISION = REVISION
     CREATED  = CREATED
     SOURCE   = SOURCE
