@@ -18,6 +18,12 @@ $(UV): scripts/uv
 .PHONY: venv
 venv: .venv/ready ## the development environment in .venv
 
+.tools/ansible/ready: $(UV) scripts/ansible requirements/ansible.txt
+	scripts/ansible $(PYTHON)
+
+.PHONY: ansible
+ansible: .tools/ansible/ready ## Ansible as it is locked, in .tools/ansible
+
 .PHONY: lock
 lock: $(UV) ## renew the hash-pinned locks in requirements/
 	scripts/lock
@@ -42,6 +48,10 @@ base: engine ## the image that all of ours are built on
 images: base ## all images, into the local engine
 	@images/build
 
+.PHONY: release
+release: base ## build the images of this commit as a version, and tag it: VERSION=0.2.0
+	@scripts/release "$(VERSION)"
+
 .PHONY: up
 up: images ## a simulated fleet of three machines: asked one question, then left running
 	@scripts/up
@@ -49,6 +59,46 @@ up: images ## a simulated fleet of three machines: asked one question, then left
 .PHONY: down
 down: ## end the simulated fleet and remove what it left
 	docker compose --file compose/compose.yaml down --volumes --remove-orphans
+
+.PHONY: secrets
+secrets: .tools/ansible/ready ## every secret that the fleet lacks, into its vault (ENV=fleet: ansible/inventories/fleet)
+	@scripts/secrets
+
+.PHONY: deploy
+deploy: .tools/ansible/ready ## a working fleet of the machines in the inventory (ENV= LIMIT=nas TAGS=proxy CHECK=1)
+	@scripts/play site.yml
+
+.PHONY: upgrade
+upgrade: .tools/ansible/ready ## another version, one machine after another (VERSION=0.2.0)
+	@scripts/play upgrade.yml $(if $(VERSION),--extra-vars version=$(VERSION))
+
+.PHONY: rollback
+rollback: .tools/ansible/ready ## what was proved before, on all machines or one (LIMIT=nas)
+	@scripts/play rollback.yml
+
+.PHONY: rotate
+rotate: .tools/ansible/ready ## new secrets in place of the old ones (ONLY=basic, bearer or consumer; LIMIT=nas)
+	@scripts/rotate $(ONLY)
+
+.PHONY: verify
+verify: .tools/ansible/ready ## whether the fleet is as it should be
+	@scripts/play verify.yml
+
+.PHONY: status
+status: .tools/ansible/ready ## what runs where in which version
+	@scripts/play status.yml
+
+.PHONY: remove
+remove: .tools/ansible/ready ## machines leave the fleet (LIMIT=nas)
+	@leaving=$${LIMIT:?names the machines that leave} && unset LIMIT && scripts/play remove.yml --extra-vars "leaving=$$leaving"
+
+.PHONY: backup
+backup: .tools/ansible/ready ## a copy of keys, turns and audit log (TO=folder)
+	@scripts/play backup.yml --extra-vars backup_folder=$(abspath $(or $(TO),backups))
+
+.PHONY: restore
+restore: .tools/ansible/ready ## the coordinator with the content of a backup (FROM=file)
+	@scripts/play restore.yml --extra-vars backup_file=$(abspath $(or $(FROM),$(error FROM=file names the backup)))
 
 .PHONY: bench
 bench: .venv/ready ## proxy and coordinator side by side with others, and what ours weigh (QUICK=1: at most 90 s)
@@ -62,23 +112,37 @@ demo: .venv/ready ## the same fleet as plain processes with mock agents, until C
 	PYTHONPATH=tests $(RUN)/python -m fleet
 
 .PHONY: lint
-lint: .venv/ready ## style and types
+lint: lint-python lint-ansible ## style and types
+
+.PHONY: lint-python
+lint-python: .venv/ready
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy relay service proxy coordinator tests bench
 
+.PHONY: lint-ansible
+lint-ansible: .venv/ready .tools/ansible/ready
+	cd ansible && PATH=$(abspath .tools/ansible/bin):$$PATH ansible-lint --offline --profile production
+	$(RUN)/mypy --config-file= --strict --ignore-missing-imports ansible/vault.py ansible/library ansible/roles/agent/library
+
 .PHONY: test
-test: lint images chromium ## every check there is
-	$(RUN)/pytest --cov --cov-report term --cov-fail-under 90
+test: lint .tools/ansible/ready images chromium ## every check but those of test-deploy
+	$(RUN)/pytest -m "not deploy" --cov --cov-report term --cov-fail-under 90
 
 .PHONY: test-fast
 test-fast: .venv/ready ## what needs no engine, no real agent, no smuggler and no faults, in at most 60 s
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint loopback
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint-python loopback
 
 .PHONY: loopback
 loopback: .venv/ready
 	$(RUN)/pytest --numprocesses auto --cov --cov-report term --cov-fail-under 90 \
-	  $(addprefix --ignore tests/,containers real_agent browser crash faults proxy/smuggling)
+	  $(addprefix --ignore tests/,ansible containers real_agent browser crash faults proxy/smuggling)
+
+LONGEST := $(addprefix tests/ansible/test_,interrupted.py procedures.py deploy.py faults.py)
+.PHONY: test-deploy
+test-deploy: .venv/ready .tools/ansible/ready images ## the playbooks against simulated machines, with real agents, faults and load
+	$(RUN)/pytest -m deploy -rP --durations 0 --numprocesses 2 --dist loadfile --no-loadscope-reorder \
+	  $(LONGEST) $(filter-out $(LONGEST),$(wildcard tests/ansible/test_*.py))
 
 .PHONY: test-real
 test-real: .venv/ready chromium ## the tests against real hermes-agents alone, their dashboard in a browser too
