@@ -1,9 +1,11 @@
 """One TCP connection to one upstream, and the answer that is read from it. One exchange at a time."""
 
 import asyncio
+import fcntl
 import select
 import socket
 import struct
+import sys
 from collections.abc import AsyncIterator
 from time import monotonic
 from typing import Protocol, Self, cast
@@ -26,6 +28,12 @@ _SOCKET_OPTIONS = (
     ("TCP_USER_TIMEOUT", socket.IPPROTO_TCP, VANISHED_SECONDS * 1000),
 )
 _RESET = struct.pack("ii", 1, 0)
+_SIOCOUTQNSD = 0x894B  # linux/sockios.h
+
+
+def _unsent_bytes(sock: socket.socket) -> int:
+    """What the kernel was given and cannot send yet, for the other side does not take it."""
+    return int.from_bytes(fcntl.ioctl(sock, _SIOCOUTQNSD, bytes(4)), sys.byteorder)
 
 
 class Listener(Protocol):
@@ -153,10 +161,11 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Close at once; what was not sent yet is dropped."""
         self._is_open = False
-        if self.is_full and not self._transport.is_closing():
-            # Else the kernel would keep what the upstream does not take, and our end behind it, for as long.
+        if not self._transport.is_closing():
             sock = self._transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            if _unsent_bytes(sock):
+                # Else the kernel would keep what the upstream does not take, and our end behind it, for as long.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._transport.abort()
 
     def fail(self, error: Exception) -> None:

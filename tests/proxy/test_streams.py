@@ -16,7 +16,7 @@ from doubles.running_proxy import RunningProxy, running_proxy
 from switchboard_proxy.settings import Profile
 from waiting import until
 
-MIB = 1024 * 1024
+KIB, MIB = 1024, 1024 * 1024
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 LEAVING_SECONDS = 0.05
 """What is promised; the tests leave ten times the room."""
@@ -125,6 +125,25 @@ async def test_a_client_that_is_reset_in_a_held_back_upload_releases_its_upstrea
                     took.append(loop.time() - left_at)
                     upstream.close()
                 assert proxy.log.lines[-1]["outcome"] == "client_left"
+
+
+async def test_an_upstream_is_released_from_what_the_kernel_alone_still_holds_for_it(tmp_path: Path) -> None:
+    """Nobody is held back here: all that the client sent fits between the proxy and an upstream that takes none."""
+    loop, words = asyncio.get_running_loop(), bytes(256 * KIB)
+    with socket.socket() as standing_still:
+        standing_still.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * KIB)
+        standing_still.bind(("127.0.0.1", 0))
+        standing_still.listen()
+        standing_still.setblocking(False)
+        port = standing_still.getsockname()[1]
+        async with running_proxy(tmp_path, {"default": Profile()}, port) as proxy, proxy.connect() as client:
+            client.send(proxy.head("PUT", "/upload", f"Content-Length: {MIB}") + words)
+            upstream, _ = await loop.sock_accept(standing_still)
+            with upstream:
+                await asyncio.sleep(0.1)
+                assert proxy.server.held_back == 0
+                client.reset()
+                await ended(upstream)
 
 
 async def ended(connection: socket.socket) -> None:
