@@ -9,7 +9,7 @@ from playwright.async_api import Browser, Error
 from waiting import until
 
 from browser.stage import NAME, USER, Stage
-from browser.watched import SECONDS, Watched, visit
+from browser.watched import SECONDS, SPINNER, Watched, visit
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -62,6 +62,19 @@ async def shows_the_same(one: Watched, other: Watched, tab: str) -> None:
     except TimeoutError as error:
         error.add_note(f"{tab} shows {heads[0]!r} and {heads[1]!r}")
         raise
+
+
+@pytest.mark.parametrize(
+    ("text", "turns"),
+    [
+        ("⠸ Loading", True),
+        ("ready │ ⠋", True),
+        ("│  ⠀⠀⠀⠀⠀⠀⠀⢠⣴⠦⠈⠙⠿⣦⡄⠀⠀⠀⠀      delegation: delegate_task", False),
+        ("│  ⠀⠸⣿⣤⡈⠁⢤⣿⠇⠀⠀⠀      file: patch, read_file", False),
+    ],
+)
+async def test_a_spinner_is_told_from_the_drawing_that_a_terminal_greets_with(text: str, *, turns: bool) -> None:
+    assert bool(SPINNER.search(text)) == turns
 
 
 async def test_a_person_is_asked_for_the_password_once(browser: Browser, stage: Stage) -> None:

@@ -12,7 +12,8 @@ from browser.stage import USER, Way
 
 SECONDS = 60.0  # the first terminal of a dashboard takes 10 s on a busy machine
 QUIET_SECONDS = 0.2  # a page that has more to ask asks at once
-SPINNER = re.compile("[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏]")
+SPINNER = re.compile("(?<![\u2800-\u28ff])[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏](?![\u2800-\u28ff])")
+"""One sign of Braille alone; among others of its kind it is a drawing, as the chat's terminal has one."""
 SHOWN = "[...document.querySelectorAll('main, main iframe')].map(it => it.src ?? it.innerText.trim()).join('')"
 LEFT = "WebSocket is closed before the connection is established."  # the page itself closed it, on its way elsewhere
 REFUSED = "Error during WebSocket handshake: Unexpected response code: 403"
