@@ -165,6 +165,7 @@ PIECES = st.sampled_from(
         b"%2d",
         b"%",
         b"V1",
+        b"webui",
         b" ",
     ]
 )
@@ -193,6 +194,8 @@ def test_no_path_leads_elsewhere_than_its_decoded_beginning_says(raw_path: bytes
             case [b"agent", _, *_]:
                 expected = (Side.AGENT, "default", b"/" + b"/".join(segments[2:]))
                 assert segments[2] != b"p" or len(segments) == 3
+            case [b"webui", *rest]:
+                expected = (Side.WEBUI, "default", b"/" + b"/".join(rest))
             case [b"-", _, *_]:
                 expected = (Side.ITSELF, "default", decoded)
             case _:

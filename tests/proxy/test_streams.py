@@ -1,8 +1,11 @@
 """Answers pass as they come, whoever leaves releases the other, and who is slow holds back nobody else."""
 
 import asyncio
+import fcntl
 import select
 import socket
+import sys
+import termios
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -140,10 +143,14 @@ async def test_an_upstream_is_released_from_what_the_kernel_alone_still_holds_fo
             client.send(proxy.head("PUT", "/upload", f"Content-Length: {MIB}") + words)
             upstream, _ = await loop.sock_accept(standing_still)
             with upstream:
-                await asyncio.sleep(0.1)
+                await comes_true(lambda: unread_bytes(upstream) > KIB)
                 assert proxy.server.held_back == 0
                 client.reset()
                 await ended(upstream)
+
+
+def unread_bytes(connection: socket.socket) -> int:
+    return int.from_bytes(fcntl.ioctl(connection, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 async def ended(connection: socket.socket) -> None:
