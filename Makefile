@@ -65,8 +65,8 @@ secrets: .tools/ansible/ready ## every secret that the fleet lacks, into its vau
 	@scripts/secrets
 
 .PHONY: deploy
-deploy: .tools/ansible/ready ## a working fleet of the machines in the inventory (ENV= LIMIT=nas TAGS=proxy CHECK=1)
-	@scripts/play site.yml
+deploy: .tools/ansible/ready ## a working fleet of the machines in the inventory (ENV= VERSION= LIMIT=nas TAGS=proxy CHECK=1)
+	@scripts/play site.yml $(if $(VERSION),--extra-vars version=$(VERSION))
 
 .PHONY: upgrade
 upgrade: .tools/ansible/ready ## another version, one machine after another (VERSION=0.2.0)
@@ -138,7 +138,7 @@ loopback: .venv/ready
 	$(RUN)/pytest --numprocesses auto \
 	  $(addprefix --ignore tests/,ansible containers real_agent browser crash faults proxy/smuggling)
 
-LONGEST := $(addprefix tests/ansible/test_,interrupted.py procedures.py deploy.py faults.py)
+LONGEST := $(addprefix tests/ansible/test_,interrupted.py procedures.py real_under_load.py deploy.py faults.py)
 .PHONY: test-deploy
 test-deploy: .venv/ready .tools/ansible/ready images ## the playbooks against simulated machines, with real agents, faults and load
 	$(RUN)/pytest -m deploy -rP --durations 0 --numprocesses 2 --dist loadfile --no-loadscope-reorder \
