@@ -20,6 +20,15 @@ from waiting import until
 UP_SECONDS = 90.0
 COMMAND_SECONDS = 600.0
 STOP_SECONDS = 30
+STATUSES = """
+import sys, urllib.error, urllib.request
+for credential in sys.argv[2:]:
+    asked = urllib.request.Request(sys.argv[1], headers={"Authorization": credential})
+    try:
+        print(urllib.request.urlopen(asked, timeout=30).status)
+    except urllib.error.HTTPError as error:
+        print(error.code)
+"""
 
 
 class CommandFailed(Exception):
@@ -81,6 +90,10 @@ class Machine:
     async def python(self, program: str, *arguments: str) -> str:
         """Output of a Python program with the machine's own interpreter. Raises CommandFailed."""
         return await self.run(shlex.join(("python3", "-", *arguments)), text=program)
+
+    async def statuses(self, url: str, *credentials: str) -> list[int]:
+        """Of the answers that the machine gets at this URL with each of these in its Authorization header."""
+        return [int(status) for status in (await self.python(STATUSES, url, *credentials)).split()]
 
     async def lay(self, files: Mapping[str, File]) -> None:
         """Write files; folders that are not there are made."""

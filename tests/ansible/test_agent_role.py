@@ -271,8 +271,18 @@ async def test_an_agent_that_is_there_is_found_and_stays_as_it_is(peer: Peer) ->
     assert await peer.pids() == before
 
 
+async def test_its_own_env_counts_before_a_key_that_was_made_up_for_it(peer: Peer) -> None:
+    made_up = {"default": secrets.token_hex(16)}
+    assert (await peer.play(agent_manage=False, agent_api_server_keys=made_up)).succeeded().changed == 0
+
+
 async def test_a_key_that_does_not_fit_the_agent_that_is_there_is_named(peer: Peer) -> None:
-    words = await peer.refused(agent_manage=False, agent_api_server_keys={"default": secrets.token_hex(16)})
+    env, another = f"{HOME}/.env", f"s/^API_SERVER_KEY=.*/API_SERVER_KEY={secrets.token_hex(16)}/"
+    await peer.machine.run(f"cp --archive {env} /root/kept && sed --in-place '{another}' {env}")
+    try:
+        words = await peer.refused(agent_manage=False, agent_api_server_keys={})
+    finally:
+        await peer.machine.run(f"mv /root/kept {env}")
     assert "The API server of default on nas (http://127.0.0.1:8642) refuses the key" in words
 
 

@@ -37,6 +37,15 @@ SETTLED = (
 """Every file but those that a running machine writes by itself."""
 KEEPERS = re.compile("/etc/switchboard/(proxy|coordinator)/secrets/|/var/lib/hermes/")
 """Where secrets belong."""
+WOULD_BE = (
+    "a container engine would be installed and started",
+    "would be sent",
+    "hermes-gateway.service, hermes-dashboard.service would be started",
+    "the proxy would be started",
+    "the coordinator would be started",
+    "--- before",
+)
+"""What check mode has to say of bare machines."""
 ANSWERED_ALONE = r'"target": "(\S+)", "message"(?:(?!"target").)*?# 200 in \d+\.\d\d s:\s+\[\S+\]\s+echo:'
 ANSWERED_TOGETHER = r"#   (\S+@\S+):\s+\[\S+\]\s+echo:"
 LOGS = "journalctl --no-pager"
@@ -51,18 +60,22 @@ class Fleet:
     """The site, its model, its secrets, and what was seen of them while playbooks ran."""
 
     deployed: Deployed
-    canaries: Canaries
+    secrets: set[str]
     shown: set[str] = field(default_factory=set)
     samples: int = 0
+
+    @property
+    def canaries(self) -> Canaries:
+        return Canaries(self.secrets)
 
     @property
     def machines(self) -> list[Machine]:
         return [*self.deployed.site.machines.values()]
 
-    async def play(self, *arguments: str) -> Play:
-        """Deploy, as talkative as Ansible can usefully be, while somebody looks at the list of processes."""
+    async def play(self, *arguments: str, playbook: str = "site.yml") -> Play:
+        """Play, as talkative as Ansible can usefully be, while somebody looks at the list of processes."""
         with Processes(self.canaries) as processes:
-            play = await self.deployed.play("site.yml", "-vvv", *arguments, version=VERSION)
+            play = await self.deployed.play(playbook, "-vvv", *arguments, version=VERSION)
         self.shown |= processes.with_a_secret
         self.samples += processes.samples
         assert any("switchboard" in program or "docker" in program for program in processes.programs)
@@ -87,7 +100,7 @@ async def fleet(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFa
             deployed = Deployed(site, coordinator="tower", client="laptop")
             await deployed.fill_vault()
             of_the_vault = (site.inventory / ".vault-password").read_text().strip()
-            yield Fleet(deployed, Canaries([*of_vault(await deployed.secrets()), of_the_vault, of_model]))
+            yield Fleet(deployed, {*of_vault(await deployed.secrets()), of_the_vault, of_model})
     finally:
         versions.forget(VERSION)
 
@@ -103,8 +116,8 @@ async def test_before_the_first_run_check_mode_tells_what_would_be_done_and_does
     before = [await machine.run(SETTLED) for machine in fleet.machines]
     play = (await fleet.play("--check", "--diff")).succeeded()
     print(f"--check --diff of bare machines: {play.seconds:.0f} s, {play.changed} changes told")
-    for words in ("would be sent", "the proxy would be started", "the coordinator would be started", "--- before"):
-        assert words in play.output, words
+    for words in WOULD_BE:
+        assert words in " ".join(play.output.split()), words
     for machine, was in zip(fleet.machines, before, strict=True):
         assert set((await machine.run(SETTLED)).splitlines()) == set(was.splitlines())
 
@@ -158,6 +171,16 @@ async def test_a_machine_that_is_off_keeps_nobody_waiting_and_is_named(fleet: Fl
         await laptop.start()
     play = (await fleet.play()).succeeded()
     assert asked_and_answered(play.output) >= set(ADDRESSES)
+
+
+async def test_a_rotation_shows_neither_the_old_secrets_nor_the_new(fleet: Fleet) -> None:
+    old = len(fleet.secrets)
+    for kind in ("basic", "bearer", "consumer"):
+        await fleet.deployed.vault("begin", kind)
+    fleet.secrets |= {*of_vault(await fleet.deployed.secrets())}
+    assert len(fleet.secrets) == 2 * old - 2, "the vault's password and the model's key stay"
+    (await fleet.play(playbook="rotate.yml")).succeeded()
+    assert (await fleet.play()).succeeded().changed == 0
 
 
 async def test_no_process_ever_showed_a_secret(fleet: Fleet) -> None:

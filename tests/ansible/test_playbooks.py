@@ -7,12 +7,13 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from switchboard_coordinator.command.proof import EVERYBODY, Outcome, Request, sentences
 
 ROOT = Path(__file__).parents[2]
 ANSIBLE = ROOT / "ansible"
@@ -190,3 +191,43 @@ def test_a_vault_that_lacks_a_peer_says_so_before_anything_is_done(tmp_path: Pat
     assert played.returncode != 0
     words = " ".join(played.stdout.split())
     assert "The vault of this inventory has no secrets for laptop, nas: make secrets makes them." in words
+
+
+@pytest.mark.parametrize(
+    ("target", "failures", "must_answer", "stops"),
+    [
+        ("default@nas", {"default@nas": "silent"}, ["nas", "laptop"], True),
+        (EVERYBODY, {"default@nas": "silent"}, ["nas", "laptop"], True),
+        (EVERYBODY, {EVERYBODY: "refused"}, ["nas", "laptop"], True),
+        ("default@laptop", {"default@laptop": "away"}, ["nas"], False),
+        (EVERYBODY, {"default@laptop": "away"}, ["nas"], False),
+        (EVERYBODY, {EVERYBODY: "nobody is there"}, [], False),
+    ],
+)
+def test_a_proof_fails_where_somebody_who_must_answer_does_not_alone_or_together(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    target: str,
+    failures: Mapping[str, str],
+    must_answer: Sequence[str],
+    stops: bool,
+) -> None:
+    (words,) = sentences([Outcome(Request(target, "/", {}), 200, 0.1, {}, failures)])
+    docker = tmp_path / "docker"
+    docker.write_text(f"#!/bin/sh\necho a transcript\necho 'switchboard: {words}' >&2\nexit 1\n")
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    here = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+    hosts = {"coordinators": {"hosts": {"tower": here}}, "peers": {"hosts": {"nas": here, "laptop": here}}}
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(yaml.safe_dump({"all": {"children": hosts}}))
+    told = {"coordinator_container": "one", "coordinator_machine": "tower", "vault_consumer_key": CANARY}
+    tasks = [{"name": "Prove it", "ansible.builtin.import_tasks": str(ANSIBLE / "tasks/prove.yml")}]
+    plays = [
+        {"hosts": "coordinators", "gather_facts": False, "vars": told | {"must_answer": must_answer}, "tasks": tasks}
+    ]
+    playbook = tmp_path / "prove.yml"
+    playbook.write_text(yaml.safe_dump(plays))
+    ended = play(tmp_path, "--inventory", str(inventory), str(playbook))
+    assert bool(ended.returncode) == stops, ended.stdout + ended.stderr
+    assert (words in " ".join(ended.stdout.split())) == stops

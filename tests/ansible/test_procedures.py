@@ -154,6 +154,45 @@ async def test_a_version_that_is_not_there_is_refused_before_anything_is_touched
     assert await everywhere(fleet) == images(VERSION, VERSION, VERSION)
 
 
+@pytest.mark.parametrize(
+    ("playbook", "arguments", "version", "tells"),
+    [
+        ("upgrade.yml", (), NEWER, "the proxy would be replaced"),
+        ("rollback.yml", (), VERSION, "/etc/switchboard/coordinator/peers.yaml"),  # a peer was added just before
+        ("remove.yml", ("-e", "leaving=laptop"), VERSION, "the coordinator would be replaced"),
+        ("verify.yml", (), VERSION, ""),
+        ("status.yml", (), VERSION, ""),
+    ],
+    ids=["upgrade", "rollback", "remove", "verify", "status"],
+)
+async def test_check_mode_tells_what_would_be_done_and_does_nothing(
+    fleet: Deployed, playbook: str, arguments: Sequence[str], version: str, tells: str
+) -> None:
+    begun = await fleet.clock()
+    play = (await fleet.play(playbook, "--check", "--diff", *arguments, version=version)).succeeded()
+    assert bool(play.changed) == bool(tells)
+    assert tells in words_of(play)
+    assert await everywhere(fleet) == images(VERSION, VERSION, VERSION)
+    for machine, service in (("nas", "proxy"), ("laptop", "proxy"), ("tower", "coordinator")):
+        assert await fleet.starts(machine, service, begun) == []
+
+
+async def test_a_coordinator_that_would_not_start_takes_no_running_ones_place(fleet: Deployed) -> None:
+    nobody = '{"coordinator_groups": {"home": {"chair": "default@attic"}}}'
+    begun = await fleet.clock()
+    for playbook, arguments, words in (
+        ("site.yml", (), "and the one that runs goes on as it is"),
+        ("remove.yml", ("-e", "leaving=laptop"), "Nobody was removed. A coordinator would not start with this"),
+    ):
+        play = await fleet.play(playbook, *arguments, "--extra-vars", nobody, version=VERSION)
+        assert play.exit_code
+        assert words in words_of(play)
+        assert "default@attic" in words_of(play)
+        assert await fleet.starts("tower", "coordinator", begun) == []
+        assert await Terminal(fleet, "tower").proves()
+    assert (await fleet.play("site.yml", version=VERSION)).succeeded().changed == 0
+
+
 async def test_a_limit_that_names_nobody_is_refused(fleet: Deployed) -> None:
     play = await fleet.play("site.yml", "--limit", "attic", version=VERSION)
     assert play.exit_code
@@ -161,6 +200,9 @@ async def test_a_limit_that_names_nobody_is_refused(fleet: Deployed) -> None:
     play = await fleet.play("remove.yml", "-e", "leaving=nas,tower", version=VERSION)
     assert play.exit_code
     assert "tower is no peer of this inventory: nothing was removed. The peers are laptop, nas." in words_of(play)
+    play = await fleet.play("remove.yml", "-e", "leaving=nas,laptop", version=VERSION)
+    assert play.exit_code
+    assert "A coordinator needs a peer, and all would leave: nothing was removed." in words_of(play)
 
 
 async def test_verify_is_content_with_what_a_deploy_left(fleet: Deployed) -> None:
@@ -209,6 +251,19 @@ async def test_an_agent_with_another_key_is_told_of_and_a_deploy_reads_it(fleet:
     assert "nas is not proved" in words_of(play)
     (await fleet.play("site.yml", "--limit", "nas,tower", version=VERSION)).succeeded()
     assert await terminal.proves()
+
+
+async def test_a_peer_whose_turn_runs_on_is_skipped_and_named_and_the_turn_goes_on(fleet: Deployed) -> None:
+    quickly = ("--limit", "nas", "-e", "upgrade_drain_seconds=2")
+    async with coordinator_at(fleet, "tower") as client:
+        turn = (await client.post("/api/turns", json={"to": "nas", "text": "!!hold=3600 for long"})).json()["id"]
+        for playbook in ("upgrade.yml", "rollback.yml"):
+            play = (await fleet.play(playbook, *quickly, version=NEWER)).succeeded()
+            assert "because their turns ran on for 2 s: nas. Run this again for them." in words_of(play)
+        assert await everywhere(fleet) == images(VERSION, VERSION, VERSION)
+        assert not await is_over(client, turn)
+        await asked(client, "nas", "do you take others?")
+        assert (await client.post(f"/api/turns/{turn}/cancel")).status_code < 300
 
 
 async def test_an_upgrade_runs_the_new_version_everywhere_and_again_changes_nothing(fleet: Deployed) -> None:

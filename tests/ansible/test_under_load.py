@@ -10,6 +10,7 @@ from ansible.deployed import Deployed
 from ansible.judge import Verdict, judged
 from ansible.loading import Loading
 from ansible.site import Site
+from doubles.raw_client import basic
 
 from ansible import mock_agent, versions
 
@@ -88,10 +89,14 @@ async def test_a_rotation_of_the_basic_pairs_costs_no_turn(fleet: Deployed) -> N
         play = (await fleet.play("rotate.yml", "--tags", "basic", version=TWO)).succeeded()
     print(f"two Basic pairs rotated in {play.seconds:.0f} s (the mark is {ROTATED_SECONDS:g} a peer)")
     assert play.seconds < ROOM * ROTATED_SECONDS * len(PEERS)
-    await verdict_on(fleet, load)
+    verdict = await verdict_on(fleet, load)
+    assert "peer_unauthorized" not in verdict.resends, "nobody is refused, and be it to ask again"
     after = await fleet.secrets()
     for peer in PEERS:
-        assert after["vault_peers"][peer]["basic_password"] != before["vault_peers"][peer]["basic_password"]
+        old, new = (found["vault_peers"][peer]["basic_password"] for found in (before, after))
+        machine = fleet.site[peer]
+        door = f"http://{machine.tailnet_address}:9121/-/profiles"
+        assert await machine.statuses(door, basic("coordinator", old), basic("coordinator", new)) == [401, 200]
         assert "basic_password_next" not in after["vault_peers"][peer]
 
 

@@ -6,8 +6,8 @@ Every profile of every agent asks under a path of its own, so that a test can sa
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -34,6 +34,7 @@ class Model:
     def __init__(self, host: str = "127.0.0.1") -> None:
         self.asked: list[Asked] = []
         self._host = host
+        self._held, self._may_speak = "", asyncio.Event()
         self._server: asyncio.Server | None = None
         self._port = 0
 
@@ -44,6 +45,16 @@ class Model:
     def turns(self, peer: str, profile: str, text: str = "") -> list[Asked]:
         """The requests of one profile, those that contain `text` where it is given."""
         return [a for a in self.asked if (a.peer, a.profile) == (peer, profile) and text in a.text]
+
+    @contextmanager
+    def holding(self, text: str) -> Iterator[None]:
+        """Let whoever asks with this text wait for the answer's first word while the block lasts."""
+        self._held, self._may_speak = text, asyncio.Event()
+        try:
+            yield
+        finally:
+            self._held = ""
+            self._may_speak.set()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, self._host, 0)
@@ -80,7 +91,8 @@ class Model:
         asked = Asked(peer, profile, _last_user_text(messages), bool(body.get("stream")))
         self.asked.append(asked)
         name = peer if profile == "default" else f"{peer}/{profile}"
-        speaking = asyncio.create_task(_speak(name, asked, messages, writer))
+        held_by = self._may_speak if self._held and self._held in asked.text else None
+        speaking = asyncio.create_task(_speak(name, asked, messages, writer, held_by))
         leaving = asyncio.create_task(reader.read())
         await asyncio.wait({speaking, leaving}, return_when=asyncio.FIRST_COMPLETED)
         asked.outcome = "left" if not speaking.done() or speaking.exception() else speaking.result()
@@ -90,10 +102,16 @@ class Model:
 
 
 async def _speak(
-    name: str, asked: Asked, messages: Sequence[Mapping[str, Any]], writer: asyncio.StreamWriter
+    name: str,
+    asked: Asked,
+    messages: Sequence[Mapping[str, Any]],
+    writer: asyncio.StreamWriter,
+    held_by: asyncio.Event | None,
 ) -> Outcome:
     """Answer as the words at the head of the last user message say."""
     words = parse(asked.text)
+    if held_by is not None:
+        await held_by.wait()
     if words.fail is not None:
         error = {"message": f"the model was told to fail with {words.fail}", "type": "told_to_fail"}
         await _reply(writer, words.fail, {"error": error})
