@@ -29,12 +29,6 @@ ADDRESSES = ("default@nas", "work@nas", "default@laptop")
 FIRST_SECONDS, SECOND_SECONDS = 600.0, 90.0
 ROOM = 10
 """The marks are the issue's, and are printed; a busy machine gets so many times as much."""
-SETTLED = (
-    "find / -xdev \\( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /var/log"
-    " -o -path /root/.ansible -o -name __pycache__ -o -path /var/lib/systemd -o -path /var/tmp \\) -prune"
-    " -o -not -type d -printf '%p %m %U %s %T@\\n' | sort"
-)
-"""Every file but those that a running machine writes by itself."""
 KEEPERS = re.compile("/etc/switchboard/(proxy|coordinator)/secrets/|/var/lib/hermes/")
 """Where secrets belong."""
 WOULD_BE = (
@@ -113,13 +107,13 @@ def asked_and_answered(transcript: str) -> set[str]:
 
 
 async def test_before_the_first_run_check_mode_tells_what_would_be_done_and_does_nothing(fleet: Fleet) -> None:
-    before = [await machine.run(SETTLED) for machine in fleet.machines]
+    before = [await machine.files() for machine in fleet.machines]
     play = (await fleet.play("--check", "--diff")).succeeded()
     print(f"--check --diff of bare machines: {play.seconds:.0f} s, {play.changed} changes told")
     for words in WOULD_BE:
         assert words in " ".join(play.output.split()), words
     for machine, was in zip(fleet.machines, before, strict=True):
-        assert set((await machine.run(SETTLED)).splitlines()) == set(was.splitlines())
+        assert await machine.files() == was
 
 
 async def test_bare_machines_become_a_fleet_that_is_proved(fleet: Fleet) -> None:

@@ -85,6 +85,17 @@ async def test_a_given_address_needs_no_interface(site: Site) -> None:
     assert "found fd7a:115c:a1e0::7" in play.output
 
 
+async def test_where_no_interface_has_it_tailscale_is_asked(site: Site) -> None:
+    nas, told = site["nas"], File(b'#!/bin/sh\ntest "$*" = "ip -4" && echo 100.100.7.7\n', 0o755)
+    await nas.lay({"/usr/local/bin/tailscale": told})
+    try:
+        elsewhere = ("--limit", "nas", "--extra-vars", "host_tailnet_interface=elsewhere")
+        play = (await site.playbook(playbook(site), "--tags", "host_tailnet", *elsewhere)).succeeded()
+    finally:
+        await nas.run("rm /usr/local/bin/tailscale")
+    assert "found 100.100.7.7" in play.output
+
+
 async def test_an_address_of_another_network_is_refused(site: Site) -> None:
     given = ("--tags", "host_tailnet", "--limit", "nas", "--extra-vars", "tailnet_address=192.168.1.7")
     play = await site.playbook(playbook(site), *given)

@@ -1,12 +1,13 @@
 """A playbook that is killed at any task and then run to its end leads where an undisturbed run does.
 
-Twenty points by chance: SWITCHBOARD_TEST_SEED=… repeats a choice, which is printed. One machine is coordinator and
+Twenty-two points by chance: SWITCHBOARD_TEST_SEED=… repeats a choice, which is printed. One machine is coordinator and
 peer, with a mock agent, so that it takes minutes.
 """
 
 import json
 import os
 import random
+import re
 import secrets
 import signal
 from collections.abc import AsyncIterator
@@ -29,7 +30,7 @@ pytestmark = [pytest.mark.deploy, pytest.mark.asyncio(loop_scope="module")]
 SEED = os.environ.get("SWITCHBOARD_TEST_SEED") or secrets.token_hex(4)
 MACHINE = "hall"
 ONE, TWO = f"interrupted-{SEED}-one", f"interrupted-{SEED}-two"
-FIRST_DEPLOYS, UPGRADES, ROTATIONS = 8, 8, 4
+FIRST_DEPLOYS, UPGRADES, ROLLBACKS, ROTATIONS = 8, 8, 2, 4
 """So many are killed."""
 SETTLED_SECONDS = 60.0
 STATE = """
@@ -61,6 +62,9 @@ CLEAR = (
     " docker image rm --force $(docker image ls --quiet) 2>/dev/null; rm -rf /etc/switchboard"
 )
 """Nothing was ever deployed; the engine is there."""
+
+TOUCHED = re.compile("/etc/switchboard/|/etc/(passwd|group|shadow|gshadow|subuid|subgid)-?$|/etc/.pwd.lock$")
+"""What a deploy writes where engine and agent are there: its own folder, and an account."""
 
 State = dict[str, Any]
 
@@ -133,7 +137,10 @@ async def fleet(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFa
 
 
 async def test_a_first_deploy_that_is_killed_is_made_good_by_the_next(fleet: Fleet) -> None:
+    before = await fleet.machine.files()
     state = await fleet.undisturbed("site.yml", version=ONE)
+    touched = {line.split()[0] for line in before ^ await fleet.machine.files()}
+    assert {path for path in touched if not TOUCHED.match(path)} == set(), "nothing else of a machine is touched"
     for _ in range(FIRST_DEPLOYS):
         await fleet.clear()
         await fleet.killed_and_run_again("site.yml", version=ONE)
@@ -149,16 +156,32 @@ async def test_an_upgrade_that_is_killed_is_made_good_by_the_next(fleet: Fleet) 
             assert await fleet.state() == state
 
 
+async def test_a_rollback_that_is_killed_goes_back_one_step_all_the_same(fleet: Fleet) -> None:
+    (await fleet.deployed.play("upgrade.yml", version=TWO)).succeeded()
+    state = await fleet.undisturbed("rollback.yml", version=TWO)
+    assert state["version"] == ONE
+    for _ in range(ROLLBACKS):
+        (await fleet.deployed.play("upgrade.yml", version=TWO)).succeeded()
+        await fleet.killed_and_run_again("rollback.yml", version=TWO)
+        assert await fleet.state() == state
+
+
 async def test_a_rotation_that_is_killed_is_made_good_by_the_next(fleet: Fleet) -> None:
-    rotate = ("rotate.yml", "--tags", "basic")
-    await fleet.deployed.vault("begin", "basic")
+    rotate = ("rotate.yml", "--tags", "basic,consumer")
+
+    async def begun() -> None:
+        for kind in ("basic", "consumer"):
+            await fleet.deployed.vault("begin", kind)
+
+    await begun()
     await fleet.undisturbed(*rotate, version=ONE)
     for _ in range(ROTATIONS):
         before = await fleet.deployed.secrets()
-        await fleet.deployed.vault("begin", "basic")
+        await begun()
         await fleet.killed_and_run_again(*rotate, version=ONE)
         after = await fleet.deployed.secrets()
         assert "_next" not in json.dumps(after)
         assert after["vault_peers"][MACHINE]["basic_password"] != before["vault_peers"][MACHINE]["basic_password"]
+        assert after["vault_consumer_key"] != before["vault_consumer_key"]
         # The machine's secrets are the vault's, and are used: the deploy asks everybody.
         assert (await fleet.deployed.play("site.yml", version=ONE)).succeeded().changed == 0

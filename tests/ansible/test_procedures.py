@@ -269,8 +269,7 @@ async def test_a_peer_whose_turn_runs_on_is_skipped_and_named_and_the_turn_goes_
 async def test_an_upgrade_runs_the_new_version_everywhere_and_again_changes_nothing(fleet: Deployed) -> None:
     (await fleet.play("upgrade.yml", version=NEWER)).succeeded()
     assert await everywhere(fleet) == images(NEWER, NEWER, NEWER)
-    noted = yaml.safe_load((fleet.site.inventory / "group_vars/all/version.yml").read_text())
-    assert noted["switchboard_version"] == NEWER
+    assert noted(fleet) == NEWER
     assert (await fleet.play("upgrade.yml", version=NEWER)).succeeded().changed == 0
 
 
@@ -295,8 +294,29 @@ async def test_one_machine_is_rolled_back_and_again_changes_nothing(fleet: Deplo
 async def test_all_machines_are_rolled_back_and_again_changes_nothing(fleet: Deployed) -> None:
     (await fleet.play("rollback.yml", version=NEWER)).succeeded()
     assert await everywhere(fleet) == images(VERSION, VERSION, VERSION)
+    assert noted(fleet) == VERSION
     assert (await fleet.play("rollback.yml", version=NEWER)).succeeded().changed == 0
+    assert noted(fleet) == VERSION
     assert await Terminal(fleet, "tower").proves()
+
+
+async def test_settings_are_rolled_back_and_the_version_stays(fleet: Deployed) -> None:
+    (await fleet.play("upgrade.yml", version=NEWER)).succeeded()
+    (await fleet.play("site.yml", "--extra-vars", "coordinator_drain_seconds=21", version=NEWER)).succeeded()
+    (await fleet.play("rollback.yml", "--limit", "tower", version=NEWER)).succeeded()
+    assert "DRAIN_SECONDS=20" in await fleet.site["tower"].run("cat /etc/switchboard/coordinator/.env")
+    assert await everywhere(fleet) == images(NEWER, NEWER, NEWER)
+    (await fleet.play("site.yml", "--extra-vars", "coordinator_drain_seconds=21", version=NEWER)).succeeded()
+    (await fleet.play("rollback.yml", version=NEWER)).succeeded()
+    assert (await everywhere(fleet))[-1] == images(NEWER, NEWER, NEWER)[-1]
+    assert noted(fleet) == NEWER
+    (await fleet.play("upgrade.yml", version=VERSION)).succeeded()
+
+
+def noted(fleet: Deployed) -> str:
+    """The version that the inventory says."""
+    found = yaml.safe_load((fleet.site.inventory / "group_vars/all/version.yml").read_text())
+    return str(found["switchboard_version"])
 
 
 async def test_the_passwords_of_peers_are_rotated_and_again_changes_nothing(fleet: Deployed) -> None:
