@@ -63,8 +63,8 @@ CLEAR = (
 )
 """Nothing was ever deployed; the engine is there."""
 
-TOUCHED = re.compile("/etc/switchboard/|/etc/(passwd|group|shadow|gshadow|subuid|subgid)-?$|/etc/.pwd.lock$")
-"""What a deploy writes where engine and agent are there: its own folder, and an account."""
+TOUCHED = re.compile("/etc/(switchboard/|(passwd|group|shadow|gshadow|subuid|subgid)-?$|.pwd.lock$)|/root/.docker/")
+"""What a deploy writes where engine and agent are there: its folder, an account, what docker keeps for its client."""
 
 State = dict[str, Any]
 
