@@ -246,24 +246,24 @@ async def test_a_coordinators_machine_that_is_off_is_named_and_keeps_no_peer_wai
 async def test_a_peer_that_is_off_keeps_nobody_from_new_passwords_and_from_going_back(fleet: Deployed) -> None:
     before = await fleet.secrets()
     await fleet.vault("begin", "basic")
-    await fleet.site["laptop"].power_off()
+    await fleet.site["nas"].power_off()
     try:
         rotation = await fleet.play("rotate.yml", "--tags", "basic", version=TWO)
         rollback = await fleet.play("rollback.yml", version=TWO)
     finally:
-        await fleet.site["laptop"].start()
+        await fleet.site["nas"].start()
     for play in (rotation, rollback):
         assert play.exit_code
-        assert "laptop cannot be reached" in " ".join(play.output.split())
-        assert "they could not be reached or failed (above): laptop" in " ".join(play.output.split())
+        assert "nas cannot be reached" in " ".join(play.output.split())
+        assert "they could not be reached or failed (above): nas" in " ".join(play.output.split())
     after = await fleet.secrets()
-    assert after["vault_peers"]["nas"]["basic_password"] != before["vault_peers"]["nas"]["basic_password"]
-    assert after["vault_peers"]["laptop"]["basic_password"] == before["vault_peers"]["laptop"]["basic_password"]
+    assert after["vault_peers"]["laptop"]["basic_password"] != before["vault_peers"]["laptop"]["basic_password"]
+    assert after["vault_peers"]["nas"]["basic_password"] == before["vault_peers"]["nas"]["basic_password"]
     one, two = (versions.ids(version) for version in (ONE, TWO))
-    assert await fleet.running("nas", "proxy") == one["switchboard-proxy"]
+    assert await fleet.running("laptop", "proxy") == one["switchboard-proxy"]
     assert await fleet.running("tower", "coordinator") == one["switchboard-coordinator"]
     await Terminal(fleet, "tower").comes_back()
-    assert await fleet.running("laptop", "proxy") == two["switchboard-proxy"]
+    assert await fleet.running("nas", "proxy") == two["switchboard-proxy"]
     (await fleet.play("rotate.yml", "--tags", "basic", version=ONE)).succeeded()
     (await fleet.play("site.yml", version=TWO)).succeeded()
 
