@@ -50,6 +50,7 @@ PLAYBOOK = """
     - ansible.builtin.import_role: {name: coordinator, tasks_from: peers}
     - ansible.builtin.import_role: {name: coordinator, tasks_from: secrets}
     - ansible.builtin.import_role: {name: coordinator, tasks_from: configure}
+    - ansible.builtin.import_role: {name: coordinator, tasks_from: forgotten}
 """
 PEERS: dict[str, dict[str, Any]] = {
     "plain": {"tailnet_address": "100.64.0.1"},
