@@ -214,7 +214,7 @@ def test_a_proof_fails_where_somebody_who_must_answer_does_not_alone_or_together
 ) -> None:
     (words,) = sentences([Outcome(Request(target, "/", {}), 200, 0.1, {}, failures)])
     docker = tmp_path / "docker"
-    docker.write_text(f"#!/bin/sh\necho a transcript\necho 'switchboard: {words}' >&2\nexit 1\n")
+    docker.write_text(f"#!/bin/sh\ncat >/dev/null\necho a transcript\necho 'switchboard: {words}' >&2\nexit 1\n")
     docker.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     here = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
